@@ -1,0 +1,233 @@
+"""Composition by functions: chain, group, chord, chunks and starmap.
+
+They give the same values as the operators, and take what Python's own operators
+cannot, such as a list that flows into a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from typing import TYPE_CHECKING, Any
+
+from nbflow.definition import Definition
+from nbflow.errors import FlowError, SignatureError, UnsupportedError, quoted
+from nbflow.expression import Call, Const, Elements, Expression, ListOf, TupleOf
+from nbflow.flow import Composable, Flow, connected, gathered, lift, source
+from nbflow.wiring import placed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_WHOLE = (str, bytes, bytearray, Mapping, Composable)
+
+
+def chain(*parts: Any) -> Flow:
+    """Connect parts one after the other, as ``a >> b >> c`` does.
+
+    Examples
+    --------
+    >>> chain([1, 2], sum, str).call()
+    '3'
+    """
+    if not parts:
+        raise FlowError("chain() got no parts; give it at least one")
+    flow = source(parts[0])
+    for part in parts[1:]:
+        flow = connected(flow, part)
+    return flow
+
+
+def group(*members: Any, max_concurrency: int | None = None) -> Flow:
+    """Gather flows side by side; the value is the list of their values.
+
+    Parameters
+    ----------
+    members
+        Flows, or one iterable of them: a list, a tuple, a range, a generator.
+    max_concurrency
+        How many members may run at once. Not in this version.
+
+    Examples
+    --------
+    >>> (group(abs, str) >> [len, list]).run_on = None  # doctest: +SKIP
+    >>> (-3 >> group(abs, str) >> len).call()
+    2
+    """
+    _refuse_later("max_concurrency", max_concurrency)
+    flows = [source(each) for each in _members(members)]
+    return gathered(ListOf(tuple(each.expression for each in flows)), flows)
+
+
+def chord(header: Any, body: Any) -> Flow:
+    """Gather a header and hand the list of its values to a body.
+
+    Examples
+    --------
+    >>> chord(("a" >> each for each in [str.upper]), "".join).call()
+    'A'
+    """
+    return connected(header if isinstance(header, Flow) else group(*_members((header,))), body)
+
+
+def chunks(step: Any, items: Iterable[Any], size: int) -> Flow:
+    """Call a step once for each batch of items; each call gets a list.
+
+    Parameters
+    ----------
+    step
+        A step or function of one list.
+    items
+        What to split; a generator is read at once.
+    size
+        How many items a batch has; the last may have fewer.
+
+    Examples
+    --------
+    >>> chunks(sum, range(5), 2).call()
+    [1, 5, 4]
+    """
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise FlowError(f"the size of a chunk is {size!r}; it must be a whole number of at least 1")
+    listed = listed_items(items)
+    batches = [listed[start : start + size] for start in range(0, len(listed), size)]
+    return mapped(_call_of(step), batches, spread=False)
+
+
+def starmap(step: Any, tuples: Iterable[Any]) -> Flow:
+    """Call a step once for each tuple of arguments.
+
+    Examples
+    --------
+    >>> starmap(pow, [(2, 3), (3, 2)]).call()
+    [8, 9]
+    """
+    return mapped(_call_of(step), tuples, spread=True)
+
+
+def mapped(
+    call: Call,
+    items: Any,
+    *,
+    spread: bool,
+    chunk_size: int | None = None,
+    max_concurrency: int | None = None,
+    on_error: Any = None,
+    key: Any = None,
+) -> Flow:
+    """Place a call that is made once for each item.
+
+    Raises
+    ------
+    FlowError
+        If the items cannot be gone through.
+    UnsupportedError
+        If no items are given, or an option does not work yet.
+    """
+    for name, value in (
+        ("chunk_size", chunk_size),
+        ("max_concurrency", max_concurrency),
+        ("on_error", on_error),
+        ("key", key),
+    ):
+        _refuse_later(name, value)
+    name = call.definition.name
+    if items is None or isinstance(items, Composable):
+        raise UnsupportedError(
+            f"mapping step {quoted(name)} over a value that is known only at run time does not "
+            f"work in this version of nbflow; give the items: {name}.map([…])"
+        )
+    flow = lift(listed_items(items))
+    elements = _elements(name, flow.expression, spread=spread)
+    node = placed(Call(call.definition, call.args, call.kwargs, call.immutable, elements))
+    return gathered(node, [flow, Flow(node)])
+
+
+def _elements(name: str, items: Expression, *, spread: bool) -> Elements:
+    assert isinstance(items, (Const, ListOf))
+    count = len(items.value if isinstance(items, Const) else items.members)
+    if spread:
+        items = _spread(name, items)
+    return Elements(items, count, spread)
+
+
+def _spread(name: str, items: Const | ListOf) -> Const | ListOf:
+    widths = set()
+    each: Any
+    for each in items.value if isinstance(items, Const) else items.members:
+        if isinstance(each, Const):
+            each = each.value
+        if isinstance(each, (TupleOf, ListOf)):
+            widths.add(len(each.members))
+        elif isinstance(each, (tuple, list)):
+            widths.add(len(each))
+        else:
+            raise FlowError(
+                f"starmap of {quoted(name)} got {quoted(each)}, a {type(each).__name__}; each "
+                f"element is a tuple of arguments"
+            )
+    if len(widths) > 1:
+        raise SignatureError(
+            f"starmap of {quoted(name)} got tuples of {sorted(widths)} arguments; they must be of "
+            f"one length"
+        )
+    return items
+
+
+def listed_items(items: Any) -> list[Any]:
+    """List what a map goes over; of a frame, slices of rows.
+
+    Raises
+    ------
+    FlowError
+        If it cannot be gone through, or has no order.
+    """
+    if isinstance(items, (set, frozenset)):
+        raise FlowError("a set has no order, so its elements cannot be numbered; give a list")
+    if isinstance(items, _WHOLE) or not isinstance(items, Iterable):
+        raise FlowError(
+            f"{quoted(items)} is a {type(items).__name__}; a map goes over a list, a tuple, a "
+            f"range, an array, a frame or a generator"
+        )
+    if _is_frame(items):
+        return _row_slices(items)
+    return list(items)
+
+
+def _is_frame(items: Any) -> bool:
+    return hasattr(items, "iloc") and isinstance(items, Sized) and hasattr(items, "columns")
+
+
+def _row_slices(df: pd.DataFrame, slices: int = 16) -> list[pd.DataFrame]:
+    size = max(1, -(-len(df) // slices))
+    return [df.iloc[start : start + size] for start in range(0, len(df), size)]
+
+
+def _members(members: tuple[Any, ...]) -> Iterator[Any]:
+    if len(members) != 1:
+        return iter(members)
+    only = members[0]
+    if isinstance(only, (set, frozenset)):
+        raise FlowError("a set has no order, so its flows cannot be numbered; give a list")
+    if isinstance(only, (list, tuple, range, Iterator)):
+        return iter(only)
+    return iter(members)
+
+
+def _call_of(step: Any) -> Call:
+    if isinstance(step, Composable):
+        node = step._flow().expression
+        call = getattr(node, "call", None)
+        if call is not None and call.elements is None and len(step._flow()) == 1:
+            return call  # type: ignore[no-any-return]
+        raise FlowError(f"{step!r} is not one step; map each of its steps")
+    return Call(Definition.of(step))
+
+
+def _refuse_later(name: str, value: Any) -> None:
+    if value is not None:
+        raise UnsupportedError(
+            f"the option {quoted(name)} does not work in this version of nbflow; leave it out"
+        )
+
+
+Callback = Callable[..., Any]

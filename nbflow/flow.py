@@ -1,0 +1,469 @@
+"""Flows and their operator: ``>>`` connects, lists, tuples and dicts gather.
+
+A `Flow` is an immutable value around one expression. What ``>>`` means is written
+in `nbflow.wiring`; what running means is found in `nbflow.run`.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from nbflow.definition import Definition, checked_name
+from nbflow.errors import (
+    FlowError,
+    SignatureError,
+    UnknownStepError,
+    UnsupportedError,
+    did_you_mean,
+    quoted,
+)
+from nbflow.evaluate import evaluate
+from nbflow.expression import (
+    Call,
+    Const,
+    DictOf,
+    Expression,
+    ListOf,
+    Node,
+    ParamRef,
+    TupleOf,
+    lifted,
+)
+from nbflow.topology import Topology, check_one_function
+from nbflow.wiring import applied, fed, given, placed, redefined
+
+if TYPE_CHECKING:
+    import graphviz
+
+    from nbflow.notebook.picture import Picture
+    from nbflow.run import Run
+
+# What a bare function on the left of >> may be; other callables are values.
+_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+
+Names = dict[str, Definition]
+
+
+class Composable:
+    """What steps, flows and parameters have in common: ``>>`` and its manners."""
+
+    __slots__ = ()
+
+    # numpy would otherwise apply >> to every element of an array on the left.
+    __array_ufunc__ = None
+    __array_priority__ = 1000.0
+
+    def _flow(self) -> Flow:
+        raise NotImplementedError
+
+    def __rshift__(self, other: Any) -> Flow:
+        return connected(self._flow(), other)
+
+    def __rrshift__(self, other: Any) -> Flow:
+        return connected(source(other), self)
+
+    def __bool__(self) -> NoReturn:
+        raise SignatureError(
+            f"{self!r} has no value yet, so it is neither true nor false; run it first, and "
+            f"chain comparisons apart (a >> b > c reads as a >> b and b > c)"
+        )
+
+    def __iter__(self) -> Iterator[Any]:
+        raise SignatureError(
+            f"{self!r} cannot be iterated: its value is not there yet; use .map() to call a step "
+            f"for each element, or run it and iterate over the result"
+        )
+
+
+class Flow(Composable):
+    """An immutable graph of placed steps; what ``>>`` returns.
+
+    Flows are made by operators and by `chain`, `group` and the like, not by calling
+    this class. Two flows are equal when they have the same steps, wired in the same
+    way.
+
+    Examples
+    --------
+    >>> from nbflow import step
+    >>> @step
+    ... def double(x):
+    ...     return 2 * x
+    >>> flow = 4 >> double >> str
+    >>> flow.steps, flow.call()
+    (['double', 'str'], '8')
+    """
+
+    __slots__ = ("_label", "_names", "_topology", "expression")
+
+    expression: Expression
+    _names: Names
+    _label: str | None
+    _topology: Topology | None
+
+    def __init__(
+        self, expression: Expression, names: Names | None = None, label: str | None = None
+    ) -> None:
+        write = object.__setattr__
+        write(self, "expression", expression)
+        write(self, "_label", label)
+        write(self, "_topology", None)
+        write(self, "_names", _names_in(expression) if names is None else names)
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError(f"a flow cannot be changed: {name!r} was not set; make a new flow")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a flow cannot be changed: {name!r} was not deleted")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Flow, (self.expression, None, self._label)
+
+    def _flow(self) -> Flow:
+        return self
+
+    # What a flow is
+
+    @property
+    def topology(self) -> Topology:
+        """The flow's nodes in topological order, with their names."""
+        if self._topology is None:
+            object.__setattr__(self, "_topology", Topology.of(self.expression))
+        assert self._topology is not None
+        return self._topology
+
+    @property
+    def steps(self) -> list[str]:
+        """The names of the nodes, each after those that it needs."""
+        return list(self.topology.names)
+
+    @property
+    def name(self) -> str:
+        """The flow's own name, or that of its last step."""
+        if self._label is not None:
+            return self._label
+        names = self.topology.names
+        return names[-1] if names else "flow"
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The run-time parameters and their defaults."""
+        return dict(self.topology.params)
+
+    def __len__(self) -> int:
+        return len(self.topology.nodes)
+
+    def __contains__(self, item: Any) -> bool:
+        if isinstance(item, str):
+            return item in self.topology.positions
+        definition = getattr(item, "definition", None)
+        if isinstance(definition, Definition):
+            mine = (node.call.definition for node in self.topology.nodes)
+            return any(definition.same_as(each) for each in mine)
+        if isinstance(item, Flow):
+            wanted = {id(node.call) for node in item.topology.nodes}
+            return wanted <= {id(node.call) for node in self.topology.nodes}
+        return False
+
+    def __getitem__(self, name: str) -> Flow:
+        """Give the part of the flow that ends in a step."""
+        try:
+            node = self.topology.nodes[self.topology.positions[name]]
+        except (KeyError, TypeError):
+            raise UnknownStepError(
+                f"the flow has no step {quoted(name)}; {did_you_mean(name, self.topology.names)}"
+            ) from None
+        return Flow(node, self._names)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Composable):
+            return NotImplemented
+        return self.topology.same_as(other._flow().topology)
+
+    def __hash__(self) -> int:
+        return hash(self.topology.names)
+
+    def __repr__(self) -> str:
+        label = f"{self._label!r}, " if self._label is not None else ""
+        try:
+            names = self.topology.names
+            edges = sum(map(len, self.topology.upstream))
+        except Exception as error:  # noqa: BLE001 - showing a flow never fails
+            return f"Flow({label}{error})"
+        straight = all(len(upstream) <= 1 for upstream in self.topology.upstream)
+        if straight and edges == len(names) - 1 and len(names) <= 8 and not label:
+            return f"Flow({' >> '.join(quoted(name)[1:-1] for name in names)})"
+        steps = "1 step" if len(names) == 1 else f"{len(names)} steps"
+        return f"Flow({label}{steps}, {edges} edge{'s' * (edges != 1)})"
+
+    # Copies
+
+    def named(self, name: str) -> Flow:
+        """Copy under a name, which its runs and pictures bear."""
+        return Flow(self.expression, self._names, checked_name(name))
+
+    def options(self, **options: Any) -> Flow:
+        """Copy with options set for every step in it.
+
+        Raises
+        ------
+        FlowError
+            If there is no such option, or its value cannot be right.
+        """
+        expression = redefined(self.expression, lambda old: old.replaced(options))
+        return Flow(expression, None, self._label)
+
+    def when(self, predicate: Callable[[Any], Any]) -> Flow:
+        """Run the first steps only if a predicate on their input holds."""
+        raise UnsupportedError("flow.when() does not work in this version of nbflow")
+
+    def on_error(self, handler: Any) -> Flow:
+        """Call something once if a run of the flow fails."""
+        raise UnsupportedError("flow.on_error() does not work in this version of nbflow")
+
+    def map(self, items: Any = None, **options: Any) -> Flow:
+        """Map a placed call over items: one element for each.
+
+        Raises
+        ------
+        UnsupportedError
+            If the flow is more than one call, or no items are given.
+        """
+        from nbflow.compose import mapped
+
+        node = self.expression
+        if not isinstance(node, Node) or len(self) != 1 or node.call.elements is not None:
+            raise UnsupportedError(
+                "mapping a flow of several steps does not work in this version of nbflow; map "
+                "each step"
+            )
+        return mapped(node.call, items, spread=False, **options)
+
+    # What a flow does
+
+    def call(self, *inputs: Any, params: dict[str, Any] | None = None) -> Any:
+        """Compute the value in plain Python, in this process, without a record.
+
+        This is what the flow means; `run` gives the same value.
+
+        Parameters
+        ----------
+        inputs
+            Arguments for every open first step.
+        params
+            Values of the flow's parameters.
+
+        Examples
+        --------
+        >>> from nbflow import step
+        >>> @step
+        ... def add(x, y=1):
+        ...     return x + y
+        >>> (add >> add.s(10)).call(1)
+        12
+        """
+        ready = self.ready(*inputs)
+        return evaluate(ready.topology, params or {})
+
+    def ready(self, *inputs: Any) -> Flow:
+        """Copy with every open step fed, checked to be complete.
+
+        Raises
+        ------
+        SignatureError
+            If a step still lacks an argument, or nobody takes the inputs.
+        """
+        for each in inputs:
+            if isinstance(each, Composable):
+                raise FlowError(
+                    f"the input {each!r} is a flow, not a value; connect it with >> instead"
+                )
+        expression = given(self.expression, inputs)
+        return self if expression is self.expression else Flow(expression, None, self._label)
+
+    def run(self, *inputs: Any, **options: Any) -> Run:
+        """Run on Dask, and wait for the end.
+
+        Parameters
+        ----------
+        inputs
+            Arguments for every open first step.
+        options
+            ``params``, ``cluster``, ``raise_on_error`` and the others of
+            `nbflow.run.submit`.
+
+        Raises
+        ------
+        Exception
+            The exception of the first step that failed, unless
+            ``raise_on_error=False``.
+        """
+        from nbflow.run import run
+
+        return run(self, *inputs, **options)
+
+    def submit(self, *inputs: Any, **options: Any) -> Run:
+        """Start on Dask, and return at once."""
+        from nbflow.run import submit
+
+        return submit(self, *inputs, **options)
+
+    async def arun(self, *inputs: Any, **options: Any) -> Run:
+        """Run on Dask, and leave the event loop free until the end."""
+        from nbflow.run import arun
+
+        return await arun(self, *inputs, **options)
+
+    # What a flow looks like
+
+    def graph(self, **options: Any) -> graphviz.Digraph:
+        """Give the drawing as a `graphviz.Digraph`."""
+        from nbflow.notebook.draw import digraph
+
+        return digraph(self, **options)
+
+    def show(self, **options: Any) -> Picture:
+        """Draw the flow: ``direction="LR"``, ``collapse=True``, ``focus=None``."""
+        from nbflow.notebook.picture import picture
+
+        return picture(self, **options)
+
+    def to_dot(self, **options: Any) -> str:
+        """Give the drawing as DOT."""
+        return str(self.graph(**options).source)
+
+    def to_mermaid(self) -> str:
+        """Give the drawing as Mermaid, for a README."""
+        from nbflow.notebook.mermaid import mermaid
+
+        return mermaid(self)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from nbflow.notebook.picture import picture
+
+        return picture(self).mimebundle()
+
+
+def _names_in(expression: Expression) -> Names:
+    topology = Topology.of(expression)
+    return {node.call.definition.name: node.call.definition for node in topology.nodes}
+
+
+def source(value: Any) -> Flow:
+    """Make a flow of what stands on the left of ``>>``.
+
+    Lists, tuples and dicts gather, functions become steps, and everything else is
+    a constant.
+
+    Raises
+    ------
+    FlowError
+        If it is a set, whose order means nothing.
+    """
+    if isinstance(value, (set, frozenset)):
+        raise FlowError("a set has no order, so its values cannot be handed on; write a list")
+    if isinstance(value, _FUNCTIONS):
+        return function_flow(value)
+    if type(value) is list and any(isinstance(each, _FUNCTIONS) for each in value):
+        value = [function_flow(each) if isinstance(each, _FUNCTIONS) else each for each in value]
+    flow = lift(value)
+    if isinstance(flow.expression, Const) and type(value) is tuple:
+        return Flow(TupleOf(tuple(map(Const, value))), {})
+    if isinstance(flow.expression, Const) and type(value) is dict:
+        return Flow(DictOf(tuple(value), tuple(map(Const, value.values()))), {})
+    return flow
+
+
+def lift(value: Any) -> Flow:
+    """Make a flow of an argument: of flows anywhere in it, or else of a constant."""
+    if isinstance(value, Composable):
+        return value._flow()
+    found: list[Flow] = []
+
+    def to_expression(each: Any) -> Expression | None:
+        if not isinstance(each, Composable):
+            return None
+        found.append(each._flow())
+        return found[-1].expression
+
+    return gathered(lifted(value, to_expression), found)
+
+
+def gathered(expression: Expression, flows: Iterable[Flow]) -> Flow:
+    """Make one flow of several whose expressions were put together."""
+    names: Names = {}
+    for each in flows:
+        names = _united(names, each._names, expression)
+    return Flow(expression, names)
+
+
+def function_flow(fn: Callable[..., Any]) -> Flow:
+    """Make a flow of a plain function."""
+    definition = Definition.of(fn)
+    return Flow(placed(Call(definition)), {definition.name: definition})
+
+
+def connected(left: Flow, right: Any) -> Flow:
+    """Let the value of a flow run into what stands on the right of ``>>``.
+
+    Raises
+    ------
+    FlowError
+        If the right-hand side is no step, or a call does not fit.
+    """
+    kind = type(right)
+    if kind is list or kind is tuple:
+        flows = [_member(left, each) for each in right]
+        members = tuple(each.expression for each in flows)
+        return gathered(ListOf(members) if kind is list else TupleOf(members), flows)
+    if kind is dict:
+        flows = [_member(left, each) for each in right.values()]
+        return gathered(DictOf(tuple(right), tuple(each.expression for each in flows)), flows)
+    if isinstance(right, Composable):
+        flow = right._flow()
+    elif callable(right):
+        flow = function_flow(right)
+    elif isinstance(right, (set, frozenset)):
+        raise FlowError("a set has no order, so its values cannot be gathered; write a list")
+    else:
+        raise FlowError(
+            f"{quoted(right)} is a {type(right).__name__}, and a value cannot flow into it; on the "
+            f"right of >> stands a step, a function, or a list, tuple or dict of them"
+        )
+    expression = _flowed(left, flow)
+    return Flow(expression, _united(left._names, flow._names, expression))
+
+
+def _member(left: Flow, right: Any) -> Flow:
+    if callable(right) or isinstance(right, (Composable, list, tuple, dict, set, frozenset)):
+        return connected(left, right)
+    return lift(right)
+
+
+def _flowed(left: Flow, right: Flow) -> Expression:
+    node = right.expression
+    if isinstance(node, Node) and node.args is node.call.args and not node.after:
+        return applied(node.call, left.expression)
+    if isinstance(node, ParamRef):
+        raise FlowError(f"a value cannot flow into the parameter {quoted(node.name)}")
+    described = "the value" if isinstance(left.expression, Const) else f"the value of {left!r}"
+    return fed(node, left.expression, described)
+
+
+def _united(left: Names, right: Names, expression: Expression) -> Names:
+    """Merge what is known about names, so that a clash is an error at the ``>>``.
+
+    The tables are shared along a lineage of flows and only ever grow; one may know
+    names of a sister flow. A clash is therefore looked at closely before it is
+    believed. Merging the smaller into the larger keeps building linear.
+    """
+    large, small = (left, right) if len(left) >= len(right) else (right, left)
+    for name, definition in small.items():
+        known = large.setdefault(name, definition)
+        if known is not definition and known.fn is not definition.fn:
+            try:
+                check_one_function(known, definition)
+            except FlowError:
+                return _names_in(expression)
+    return large

@@ -1,0 +1,265 @@
+"""A flow, walked once: its nodes in topological order, named and numbered.
+
+Everything that comes after the algebra (plan, pictures, records) reads this and
+no longer follows pointers. Walking is iterative: a chain of any length will do.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nbflow.definition import Definition
+from nbflow.errors import FlowError, ParamError, quoted
+from nbflow.expression import (
+    MISSING,
+    Const,
+    DictOf,
+    Elements,
+    Expression,
+    ListOf,
+    Node,
+    ParamRef,
+    TupleOf,
+    leaves,
+    nodes_in,
+    parts_of,
+)
+from nbflow.fingerprint import same_function, same_value
+
+
+@dataclass(frozen=True, eq=False)
+class Topology:
+    """The nodes of a flow in the order in which they appear.
+
+    Attributes
+    ----------
+    nodes
+        Every node once, each after all that it needs.
+    names
+        The name of each node: its function's, numbered where it appears again.
+    value
+        The expression that the flow stands for.
+    index
+        The position of a node by its ``id()``; nodes that are the same call on the
+        same upstream share one position.
+    """
+
+    nodes: tuple[Node, ...]
+    names: tuple[str, ...]
+    value: Expression
+    index: Mapping[int, int]
+
+    @classmethod
+    def of(cls, value: Expression) -> Topology:
+        """Walk the expression of a flow.
+
+        Raises
+        ------
+        FlowError
+            If two different functions have one name.
+        """
+        nodes, index = _walk(value)
+        return cls(tuple(nodes), tuple(_named(nodes)), value, index)
+
+    @cached_property
+    def positions(self) -> Mapping[str, int]:
+        """The position of each node by its name."""
+        return {name: position for position, name in enumerate(self.names)}
+
+    @cached_property
+    def inputs(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, the nodes whose values it receives, each once, in order."""
+        return tuple(
+            tuple(
+                dict.fromkeys(
+                    self.index[id(each)] for part in parts_of(node) for each in nodes_in(part)
+                )
+            )
+            for node in self.nodes
+        )
+
+    @cached_property
+    def order_only(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, the nodes that it waits for without receiving anything."""
+        return tuple(
+            tuple(
+                position
+                for position in dict.fromkeys(self.index[id(each)] for each in node.after)
+                if position not in data
+            )
+            for node, data in zip(self.nodes, self.inputs, strict=True)
+        )
+
+    @cached_property
+    def upstream(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, all the nodes that it waits for."""
+        pairs = zip(self.inputs, self.order_only, strict=True)
+        return tuple(data + order for data, order in pairs)
+
+    @cached_property
+    def downstream(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, the nodes that wait for it."""
+        found: list[list[int]] = [[] for _ in self.nodes]
+        for position, upstream in enumerate(self.upstream):
+            for each in upstream:
+                found[each].append(position)
+        return tuple(map(tuple, found))
+
+    @cached_property
+    def params(self) -> Mapping[str, Any]:
+        """The run-time parameters and their defaults, `MISSING` where there is none.
+
+        Raises
+        ------
+        ParamError
+            If one parameter has two different defaults.
+        """
+        found: dict[str, Any] = {}
+        parts = [part for node in self.nodes for part in parts_of(node)]
+        for expression in (*parts, self.value):
+            for leaf in leaves(expression):
+                if isinstance(leaf, ParamRef):
+                    known = found.get(leaf.name, MISSING)
+                    if MISSING not in (known, leaf.default) and not same_value(known, leaf.default):
+                        raise ParamError(
+                            f"the parameter {quoted(leaf.name)} has two defaults, {known!r} and "
+                            f"{leaf.default!r}; give it one, or give one of them another name"
+                        )
+                    found[leaf.name] = leaf.default if known is MISSING else known
+        return found
+
+    def same_as(self, other: Topology) -> bool:
+        """Tell whether another flow has the same steps, wired in the same way."""
+        return (
+            self.names == other.names
+            and self._same(self.value, other.value, other)
+            and all(
+                mine.call.definition.same_as(its.call.definition)
+                and mine.call.immutable == its.call.immutable
+                and self._same_inputs(mine, its, other)
+                for mine, its in zip(self.nodes, other.nodes, strict=True)
+            )
+        )
+
+    def _same_inputs(self, mine: Node, its: Node, other: Topology) -> bool:
+        left, right = mine.call.elements, its.call.elements
+        return (
+            len(mine.args) == len(its.args)
+            and len(mine.after) == len(its.after)
+            and [name for name, _ in mine.kwargs] == [name for name, _ in its.kwargs]
+            and _spread(left) == _spread(right)
+            and all(
+                self._same(a, b, other) for a, b in zip(parts_of(mine), parts_of(its), strict=True)
+            )
+            and all(self._same(a, b, other) for a, b in zip(mine.after, its.after, strict=True))
+        )
+
+    def _same(self, mine: Expression, its: Expression, other: Topology) -> bool:
+        if type(mine) is not type(its):
+            return False
+        if isinstance(mine, Node):
+            return self.index[id(mine)] == other.index[id(its)]
+        if isinstance(mine, Const) and isinstance(its, Const):
+            return same_value(mine.value, its.value)
+        if isinstance(mine, DictOf) and isinstance(its, DictOf) and mine.keys != its.keys:
+            return False
+        if isinstance(mine, (ListOf, TupleOf, DictOf)) and isinstance(its, type(mine)):
+            return len(mine.members) == len(its.members) and all(
+                self._same(a, b, other) for a, b in zip(mine.members, its.members, strict=True)
+            )
+        return bool(mine == its)
+
+
+def _spread(elements: Elements | None) -> tuple[bool, int] | None:
+    return None if elements is None else (elements.spread, elements.count)
+
+
+def needs(node: Node) -> Iterator[Node]:
+    """Go through the nodes that must come before a node, in written order."""
+    for part in parts_of(node):
+        yield from nodes_in(part)
+    yield from node.after
+
+
+def _walk(value: Expression) -> tuple[list[Node], dict[int, int]]:
+    nodes: list[Node] = []
+    index: dict[int, int] = {}
+    placed: dict[tuple[Any, ...], int] = {}
+    entered: set[int] = set()
+    stack = [(node, False) for node in reversed(list(nodes_in(value)))]
+    while stack:
+        node, ready = stack.pop()
+        if id(node) in index:
+            continue
+        if ready:
+            position = placed.setdefault(_application(node, index), len(nodes))
+            if position == len(nodes):
+                nodes.append(node)
+            index[id(node)] = position
+        elif id(node) not in entered:
+            entered.add(id(node))
+            stack.append((node, True))
+            stack.extend((each, False) for each in reversed(list(needs(node))))
+    return nodes, index
+
+
+def _application(node: Node, index: Mapping[int, int]) -> tuple[Any, ...]:
+    """Say which call is applied to what, so that equal applications meet in one node."""
+    return (
+        id(node.call),
+        tuple(_identity(each, index) for each in node.args),
+        tuple((name, _identity(each, index)) for name, each in node.kwargs),
+        tuple(index[id(each)] for each in node.after),
+    )
+
+
+def _identity(expression: Expression, index: Mapping[int, int]) -> Any:
+    if isinstance(expression, Node):
+        return index[id(expression)]
+    if isinstance(expression, (ListOf, TupleOf, DictOf)):
+        keys = expression.keys if isinstance(expression, DictOf) else type(expression)
+        return keys, tuple(_identity(each, index) for each in expression.members)
+    if isinstance(expression, ParamRef):
+        return expression.name
+    return (id(expression),)
+
+
+def _named(nodes: list[Node]) -> Iterator[str]:
+    definitions: dict[str, Definition] = {}
+    for node in nodes:
+        definition = node.call.definition
+        known = definitions.setdefault(definition.name, definition)
+        if known is not definition:
+            check_one_function(known, definition)
+    taken, seen = set(definitions), Counter[str]()
+    for node in nodes:
+        name = base = node.call.definition.name
+        seen[base] += 1
+        while seen[base] > 1 and name in taken:
+            name = f"{base}_{seen[base]}"
+            seen[base] += name in taken
+        taken.add(name)
+        yield name
+
+
+def check_one_function(known: Definition, definition: Definition) -> None:
+    """Refuse two different functions under one name.
+
+    Raises
+    ------
+    FlowError
+        Saying where each is defined.
+    """
+    if known.fn is definition.fn or known.anonymous:
+        return
+    if not same_function(known.fn, definition.fn):
+        raise FlowError(
+            f"two different functions are named {quoted(definition.name)}: one defined "
+            f"{known.place}, the other {definition.place}; rename one with "
+            f".named({definition.name + '_2'!r}), or re-run the cell that builds this flow"
+        )
+
