@@ -1,0 +1,169 @@
+"""Where flows run: the cluster that the user chose, or one of our own on loopback.
+
+A plain `LocalCluster` dies of the notebook's stop button, because the signal goes to
+the whole process group, and its dashboard listens on every interface. Ours does
+neither.
+"""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from typing import Any
+
+import dask
+from distributed import Client, LocalCluster, default_client
+from distributed.client import _set_global_client
+from distributed.deploy.cluster import Cluster
+from distributed.deploy.utils import nprocesses_nthreads
+from dask.system import CPU_COUNT
+
+from nbflow.errors import ClusterError, quoted
+
+CONNECT_SECONDS = 5.0
+_MOST_PROCESSES = 8
+
+# Runs at the start of each worker process: out of the notebook's process group, and
+# pandas imported while the worker has nothing better to do.
+_PRELOAD = "from nbflow.preload import prepare; prepare()"
+
+_own: Client | None = None
+_starting = threading.Lock()
+
+
+def connect(
+    address: str | Client | Cluster | None = None,
+    *,
+    timeout: float = CONNECT_SECONDS,
+    **local_cluster_options: Any,
+) -> Client:
+    """Choose the cluster that flows run on, and make it Dask's current client.
+
+    Parameters
+    ----------
+    address
+        A scheduler's address, a `Client`, or a Dask cluster object. None starts a
+        local cluster of worker processes, on loopback only.
+    timeout
+        How many seconds to wait for a scheduler to answer.
+    local_cluster_options
+        Options of `distributed.LocalCluster`, such as ``n_workers=4``.
+
+    Raises
+    ------
+    ClusterError
+        If nothing answers at the address.
+
+    Examples
+    --------
+    >>> from nbflow import connect
+    >>> client = connect(n_workers=1)  # doctest: +SKIP
+    """
+    if address is not None and local_cluster_options:
+        raise ClusterError(
+            f"{quoted(address)} is a cluster already; the options "
+            f"{', '.join(local_cluster_options)} are for one that nbflow starts"
+        )
+    if isinstance(address, Client):
+        client = address
+    elif address is None:
+        client = _replaced_own(local_cluster_options)
+    else:
+        client = _connected(address, timeout)
+    if client.asynchronous:
+        raise ClusterError(
+            "the client is asynchronous; nbflow needs a plain one, and leaves the event loop free "
+            "with 'await flow.arun()'"
+        )
+    _set_global_client(client)
+    dask.config.set(scheduler="dask.distributed")
+    return client
+
+
+def current_client(cluster: str | Client | Cluster | None = None) -> Client:
+    """Give the client to run on: the one named, Dask's current one, or our own.
+
+    Raises
+    ------
+    ClusterError
+        If nothing answers at the address named.
+    """
+    if cluster is not None:
+        return connect(cluster)
+    try:
+        client = default_client()
+    except ValueError:
+        return connect()
+    if _usable(client):
+        return client
+    if client is _own:
+        return connect()
+    raise ClusterError(
+        f"the current client is {client.status}: its cluster was lost or closed; call "
+        f"nbflow.connect() for a new one"
+    )
+
+
+def _usable(client: Client) -> bool:
+    return client.status in ("running", "connecting", "newly-created")
+
+
+def threads_of(client: Client) -> int:
+    """Count the steps that a cluster can run at once; at least 1."""
+    return max(1, sum(client.nthreads().values()))
+
+
+def _connected(address: str | Cluster, timeout: float) -> Client:
+    try:
+        return Client(address, timeout=timeout, set_as_default=True)
+    except (OSError, TimeoutError, ValueError, TypeError) as error:
+        raise ClusterError(
+            f"no Dask scheduler answers at {quoted(address)} within {timeout:g} s: {error}; start "
+            f"one with 'dask scheduler', or call nbflow.connect() for a local cluster"
+        ) from error
+
+
+def _replaced_own(options: dict[str, Any]) -> Client:
+    global _own  # noqa: PLW0603 - one cluster for each kernel
+    with _starting:
+        close_own()
+        _own = _started(options)
+        return _own
+
+
+def _started(options: dict[str, Any]) -> Client:
+    chosen = {**_defaults(options), **options}
+    cluster = LocalCluster(**chosen)
+    try:
+        return Client(cluster, timeout=30, set_as_default=True)
+    except BaseException:
+        cluster.close(timeout=5)
+        raise
+
+
+def _defaults(options: dict[str, Any]) -> dict[str, Any]:
+    defaults: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    if options.get("processes", True):
+        processes, threads = nprocesses_nthreads(max(2, min(CPU_COUNT, _MOST_PROCESSES)))
+        processes = max(2, processes)
+        if "n_workers" not in options:
+            defaults["n_workers"] = processes
+        if "threads_per_worker" not in options:
+            defaults["threads_per_worker"] = max(1, threads)
+        defaults["preload"] = [_PRELOAD]
+    return defaults
+
+
+def close_own() -> None:
+    """Close the cluster that nbflow started, if there is one."""
+    global _own  # noqa: PLW0603 - one cluster for each kernel
+    client, _own = _own, None
+    if client is None:
+        return
+    cluster = client.cluster
+    client.close(timeout=2)
+    if cluster is not None:
+        cluster.close(timeout=5)
+
+
+atexit.register(close_own)

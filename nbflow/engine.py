@@ -1,0 +1,234 @@
+"""Drives a plan on a cluster: one Dask graph, events folded as they come.
+
+Nothing polls. Events of the workers arrive on the client's own thread and are folded
+there; a second thread waits for Dask, and speaks up only for steps whose worker never
+could.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
+from typing import Any
+
+import dask
+from dask.task_spec import Task, TaskRef
+from distributed import Client, Future, wait
+
+from nbflow.cluster import threads_of
+from nbflow.errors import RunError, quoted
+from nbflow.events import Event, RunState, Status
+from nbflow.failure import recorded
+from nbflow.order import LARGE, Envelope, Orders, Results
+from nbflow.plan import Plan, Segment
+from nbflow.topology import Topology
+from nbflow.transfer import Parcel, local_modules_by_value
+from nbflow.worker import here, run_segment
+
+
+class Execution:
+    """One run of a flow on a cluster, from the first message to the last event.
+
+    Attributes
+    ----------
+    state
+        The fold over all events so far.
+    events
+        The events so far, in the order in which they came.
+    """
+
+    def __init__(
+        self,
+        topology: Topology,
+        params: Mapping[str, Any],
+        client: Client,
+        run_id: str,
+        name: str,
+    ) -> None:
+        self.topology = topology
+        self.client = client
+        self.plan = Plan.of(topology, threads_of(client))
+        self.events: list[Event] = []
+        self.changed = threading.Condition()
+        self.futures: dict[str, Future] = {}
+        self._nonce = uuid.uuid4().hex[:10]
+        self._kept: list[Future] = []
+        self._params = params
+        totals = {
+            name: None if node.call.elements is None else node.call.elements.count
+            for name, node in zip(topology.names, topology.nodes, strict=True)
+        }
+        self.state = RunState.planned(run_id, name, totals, time.time())
+
+    @property
+    def topic(self) -> str:
+        """The Dask topic on which the workers tell of this run."""
+        return f"nbflow-{self._nonce}"
+
+    def start(self) -> None:
+        """Send everything to the scheduler, and return.
+
+        Raises
+        ------
+        TransferError
+            If a function or an argument cannot be sent; then nothing was started.
+        """
+        if not self.plan.segments:
+            return
+        graph = self._graph()
+        self.client.subscribe_topic(self.topic, self._receive)
+        with dask.annotate(**self._annotations()):
+            futures = self.client.get(graph, list(graph), sync=False)
+        self.futures = dict(zip(graph, futures, strict=True))
+        threading.Thread(target=self._watch, name="nbflow-watch", daemon=True).start()
+
+    # What is sent
+
+    def key(self, number: int) -> str:
+        """Name the Dask task of a segment, so that a dashboard groups them by step."""
+        name = self.topology.names[self.plan.segments[number].positions[-1]]
+        plain = "".join(each if each.isascii() and each.isalnum() else "_" for each in name[:40])
+        return f"{plain}-{self._nonce}{number:06x}"
+
+    def _graph(self) -> dict[str, Task]:
+        orders = Orders(self.topology, self.plan, self._params, self.topic, here())
+        with local_modules_by_value():
+            packed = [orders.parcel(segment) for segment in self.plan.segments]
+        large: dict[str, Parcel] = dict(orders.shared)
+        graph = {}
+        for number, (segment, (parcel, shared)) in enumerate(
+            zip(self.plan.segments, packed, strict=True)
+        ):
+            key = self.key(number)
+            first: Any = parcel
+            if parcel.nbytes > LARGE:
+                large[f"order-{key}"] = parcel
+                first = TaskRef(f"order-{key}")
+            inputs = [*shared, *(self.key(each) for each in segment.upstream)]
+            graph[key] = Task(key, run_segment, first, *map(TaskRef, inputs))
+        if large:
+            self._kept.extend(self.client.scatter(large, hash=False).values())
+        return graph
+
+    def _annotations(self) -> dict[str, Callable[[str], Any]]:
+        """Give Dask the options of segments, each as a look-up by key."""
+        options = [self._options(segment) for segment in self.plan.segments]
+        found: dict[str, Callable[[str], Any]] = {}
+        if any(each.priority for each in options):
+            found["priority"] = {self.key(n): each.priority for n, each in enumerate(options)}.get  # type: ignore[assignment]
+        if any(each.resources for each in options):
+            found["resources"] = {
+                self.key(n): dict(each.resources or {}) for n, each in enumerate(options)
+            }.get  # type: ignore[assignment]
+        return found
+
+    def _options(self, segment: Segment) -> Any:
+        return self.topology.nodes[segment.positions[0]].call.definition.options
+
+    # What comes back
+
+    def _receive(self, message: tuple[float, bytes]) -> None:
+        self._fold(pickle.loads(message[1]))
+
+    def _fold(self, events: list[Event]) -> None:
+        with self.changed:
+            self.events.extend(events)
+            self.state = self.state.apply(events)
+            self.changed.notify_all()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the run; tell whether it has come."""
+        with self.changed:
+            return self.changed.wait_for(lambda: self.state.status.final, timeout)
+
+    def _watch(self) -> None:
+        """Wait until Dask has ended, and fill in what no event has told."""
+        try:
+            wait(list(self.futures.values()))
+        except (CancelledError, OSError, RuntimeError):
+            pass
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run must end
+            self._fold(self._ended(Status.FAILED, f"the cluster failed: {error}"))
+            return
+        with self.changed:
+            # Events travel before the message that a task is done, on the same way.
+            self.changed.wait_for(lambda: self.state.status.final, timeout=1.0)
+            if self.state.status.final:
+                return
+        for number, future in enumerate(self.futures.values()):
+            self._settle(number, future)
+        self._fold(self._ended(Status.CANCELLED, "the run ended without word of this step"))
+
+    def _settle(self, number: int, future: Future) -> None:
+        names = [self.topology.names[each] for each in self.plan.segments[number].positions]
+        open_names = [name for name in names if not self.state.steps[name].status.final]
+        if not open_names or future.status == "finished":
+            return
+        now = time.time()
+        if future.status != "error":
+            reason = "the cluster was lost"
+            self._fold([Event(n, Status.CANCELLED, now, reason=reason) for n in open_names])
+            return
+        error = RunError(
+            f"step {quoted(open_names[0])} did not come back: {future.exception()!r}"[:2000]
+        )
+        failed = Event(open_names[0], Status.FAILED, now, error=recorded(error))
+        reason = f"{open_names[0]} failed"
+        rest = [Event(n, Status.SKIPPED, now, reason=reason) for n in open_names[1:]]
+        self._fold([failed, *rest])
+
+    def _ended(self, status: Status, reason: str) -> list[Event]:
+        now = time.time()
+        return [
+            Event(name, status, now, reason=reason)
+            for name, step in self.state.steps.items()
+            if not step.status.final
+        ]
+
+    # Values
+
+    def values(self, positions: list[int]) -> dict[int, Any]:
+        """Fetch the results of nodes from the workers, and nothing else.
+
+        Raises
+        ------
+        RunError
+            If a result is no longer there.
+        """
+        wanted: dict[int, list[int]] = {}
+        for position in positions:
+            for number in self.plan.homes[position]:
+                wanted.setdefault(number, []).append(position)
+        keys = list(self.futures)
+        fetched = [
+            self._fetched(number, self.futures[keys[number]], tuple(each))
+            for number, each in wanted.items()
+        ]
+        results = Results(self.client.gather(fetched))
+        return {position: results[position] for position in positions}
+
+    def _fetched(self, number: int, future: Future, positions: tuple[int, ...]) -> Future:
+        """Give a future of some results of a segment, as little as is sensible."""
+        inside = self.plan.segments[number].positions
+        others = [self.topology.names[each] for each in inside if each not in positions]
+        surplus = sum(self.state.steps[name].bytes or 0 for name in others)
+        if surplus <= _SURPLUS_BYTES:
+            return future
+        return self.client.submit(pick, future, positions, pure=False, priority=100)
+
+
+# Up to this size, results that nobody asked for come along: a task to leave them
+# behind would wait for a free thread.
+_SURPLUS_BYTES = 1_000_000
+
+
+def pick(envelope: Envelope, positions: tuple[int, ...]) -> Envelope:
+    """Take some results out of an envelope, on the worker that holds it."""
+    return Envelope(
+        {each: envelope.values[each] for each in positions if each in envelope.values},
+        {each: envelope.starts[each] for each in positions if each in envelope.starts},
+    )

@@ -1,0 +1,179 @@
+"""What a status, a step and an edge look like.
+
+The hues are those of Okabe and Ito, which colour-blind people can tell apart; each
+status has a sign and a word besides, so that nothing is said by colour alone.
+Everything is an attribute: a picture brings no style sheet that could leak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from nbflow.events import Status
+
+
+class Kind(StrEnum):
+    """What something in a picture stands for."""
+
+    STEP = "step"
+    MAPPED = "mapped"
+    STACK = "stack"
+    FOLD = "fold"
+    BRANCH = "branch"
+    PARAM = "param"
+    CONSTANT = "constant"
+    INPUT = "input"
+    ELSEWHERE = "elsewhere"
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a status is shown.
+
+    Attributes
+    ----------
+    sign
+        One character that the fonts of all systems have, and none as an emoji.
+    fill, border, ink
+        The colours of the area, its outline and the text on it.
+    dashed
+        Whether the outline is broken: for what did not run.
+    """
+
+    sign: str
+    fill: str
+    border: str
+    ink: str
+    dashed: bool = False
+
+
+# The ink has a contrast of at least 7 : 1 on its fill.
+LOOKS: Mapping[Status, Look] = MappingProxyType(
+    {
+        Status.PENDING: Look("○", "#f4f5f7", "#9aa3af", "#414a57"),
+        Status.RUNNING: Look("◐", "#dceefb", "#0072b2", "#07395c"),
+        Status.RETRYING: Look("↻", "#fff0cc", "#c98a00", "#553900"),
+        Status.COMPLETED: Look("✓", "#dff3eb", "#009e73", "#0b4233"),
+        Status.REUSED: Look("≡", "#eef6f3", "#5fb399", "#22493d"),
+        Status.FAILED: Look("✗", "#fde3d5", "#d55e00", "#6b2400"),
+        Status.SKIPPED: Look("⤼", "#f4f5f7", "#9aa3af", "#414a57", dashed=True),
+        Status.CANCELLED: Look("⊘", "#f6e7f0", "#b5628f", "#5b2344", dashed=True),
+        Status.COMPENSATED: Look("↶", "#f6e7f0", "#b5628f", "#5b2344"),
+        Status.INTERRUPTED: Look("!", "#fff0cc", "#c98a00", "#553900", dashed=True),
+    }
+)
+
+PLAIN = Look("", "#eef3fa", "#5b7fae", "#1c2f4a")
+
+# The worst first: a stack looks like the worst of its members.
+SEVERITY = (
+    Status.FAILED,
+    Status.INTERRUPTED,
+    Status.CANCELLED,
+    Status.RETRYING,
+    Status.RUNNING,
+    Status.PENDING,
+    Status.SKIPPED,
+    Status.COMPENSATED,
+    Status.COMPLETED,
+    Status.REUSED,
+)
+
+# The renderer knows the widths of this face and no list of faces; browsers put Arial
+# or Liberation Sans in its place, which are equally wide.
+FONT = "Helvetica"
+
+GRAPH: Mapping[str, str] = MappingProxyType(
+    {
+        "bgcolor": "#ffffff",
+        "fontname": FONT,
+        "fontsize": "9",
+        "fontcolor": "#5a6472",
+        "labelloc": "b",
+        "nodesep": "0.22",
+        "ranksep": "0.42",
+        "pad": "0.16",
+    }
+)
+
+NODE: Mapping[str, str] = MappingProxyType(
+    {
+        "shape": "box",
+        "style": "rounded,filled",
+        "fontname": FONT,
+        "fontsize": "10.5",
+        "height": "0.42",
+        "margin": "0.17,0.07",
+        "penwidth": "1.1",
+    }
+)
+
+EDGE: Mapping[str, str] = MappingProxyType(
+    {
+        "color": "#7d8794",
+        "fontcolor": "#5a6472",
+        "fontname": FONT,
+        "fontsize": "8.5",
+        "penwidth": "1",
+        "arrowsize": "0.6",
+    }
+)
+
+ORDER_ONLY: Mapping[str, str] = MappingProxyType({"style": "dashed", "arrowhead": "vee"})
+FEED: Mapping[str, str] = MappingProxyType({"color": "#a4acb8", "arrowsize": "0.5"})
+
+# What sets a kind of node apart from a plain step.
+SHAPES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
+    {
+        Kind.STEP: MappingProxyType({}),
+        Kind.MAPPED: MappingProxyType({"peripheries": "2"}),
+        Kind.STACK: MappingProxyType({"peripheries": "3"}),
+        Kind.FOLD: MappingProxyType({"style": "rounded,filled,dashed"}),
+        Kind.BRANCH: MappingProxyType({"shape": "diamond", "style": "filled"}),
+        Kind.PARAM: MappingProxyType(
+            {
+                "shape": "ellipse",
+                "style": "filled",
+                "fillcolor": "#fff8e6",
+                "color": "#c9a44c",
+                "fontcolor": "#5c4300",
+                "fontsize": "9",
+                "height": "0.3",
+                "margin": "0.08,0.03",
+            }
+        ),
+        Kind.CONSTANT: MappingProxyType(
+            {
+                "shape": "plaintext",
+                "style": "",
+                "fontcolor": "#5a6472",
+                "fontsize": "9",
+                "height": "0.2",
+                "margin": "0.04,0.02",
+            }
+        ),
+        Kind.INPUT: MappingProxyType(
+            {
+                "style": "rounded,dotted",
+                "color": "#5a6472",
+                "fontcolor": "#414a57",
+                "fontsize": "9.5",
+                "height": "0.32",
+                "margin": "0.12,0.04",
+            }
+        ),
+        Kind.ELSEWHERE: MappingProxyType(
+            {
+                "shape": "plaintext",
+                "style": "",
+                "fontcolor": "#5a6472",
+                "fontsize": "9",
+                "height": "0.2",
+                "margin": "0.04,0.02",
+            }
+        ),
+    }
+)

@@ -1,0 +1,297 @@
+"""What a worker is told and what it answers: orders and envelopes.
+
+An order holds the calls of one segment, with the user's functions as bytes. An
+envelope holds how each of them ended: outcomes are values, a failure among them,
+and never an exception that Dask would see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbflow.errors import TransferError, quoted
+from nbflow.events import Status
+from nbflow.expression import (
+    Const,
+    Elements,
+    Expression,
+    ListOf,
+    Node,
+    ParamRef,
+    transformed,
+)
+from nbflow.plan import Plan, Segment
+from nbflow.tables import size_of
+from nbflow.topology import Topology
+from nbflow.transfer import Parcel, dumps
+
+# Above this many bytes a constant, or an order, is sent once and apart from the graph.
+LARGE = 64_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ref:
+    """The value of another node, by its position in the flow."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """A large constant, by the key under which it was sent."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Work:
+    """One node of a segment, ready to be computed.
+
+    Attributes
+    ----------
+    function
+        Which of the order's functions to call.
+    own
+        How many of `args`, at the end, are not from upstream.
+    upstream
+        The positions that must have succeeded.
+    start
+        The number of the first element, for a batch of a mapped step.
+    """
+
+    position: int
+    name: str
+    function: int
+    args: tuple[Any, ...]
+    kwargs: tuple[tuple[str, Any], ...]
+    own: int
+    upstream: tuple[int, ...]
+    elements: Elements | None = None
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Order:
+    """What one Dask task is to do.
+
+    Attributes
+    ----------
+    topic
+        Where events are sent.
+    sender
+        The process that made the order, so that a worker knows its own.
+    """
+
+    topic: str
+    sender: tuple[str, int]
+    functions: tuple[bytes, ...]
+    shared: tuple[str, ...]
+    work: tuple[Work, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why there is no value.
+
+    Attributes
+    ----------
+    culprit
+        The step or element that failed first, which is the cause of a skip.
+    """
+
+    status: Status
+    culprit: str
+
+
+@dataclass(slots=True, eq=False)
+class Envelope:
+    """How the nodes of a segment ended.
+
+    Attributes
+    ----------
+    values
+        The results, by position; of a mapped step, a list of its batch.
+    starts
+        For batches of mapped steps, the number of the first element.
+    failures
+        Why there is no value, by position.
+    nbytes
+        The estimated size of the values.
+    """
+
+    values: dict[int, Any] = field(default_factory=dict)
+    starts: dict[int, int] = field(default_factory=dict)
+    failures: dict[int, Failure] = field(default_factory=dict)
+    nbytes: int = 0
+
+    def __sizeof__(self) -> int:
+        return 256 + self.nbytes
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By our own pickling, so that classes of the notebook travel by value.
+        values = Parcel.of(self.values)
+        return _envelope, (values, self.starts, self.failures, self.nbytes)
+
+
+def _envelope(
+    values: Parcel, starts: dict[int, int], failures: dict[int, Failure], nbytes: int
+) -> Envelope:
+    return Envelope(values.open(), starts, failures, nbytes)
+
+
+class Results:
+    """The envelopes that a segment was given, as one look-up by position."""
+
+    __slots__ = ("_parts", "failures", "values")
+
+    def __init__(self, envelopes: list[Envelope]) -> None:
+        self.values: dict[int, Any] = {}
+        self.failures: dict[int, Failure] = {}
+        self._parts: dict[int, list[tuple[int, list[Any]]]] = {}
+        for envelope in envelopes:
+            for position, value in envelope.values.items():
+                if position in envelope.starts:
+                    part = (envelope.starts[position], value)
+                    self._parts.setdefault(position, []).append(part)
+                else:
+                    self.values[position] = value
+            for position, failure in envelope.failures.items():
+                self.failures.setdefault(position, failure)
+
+    def __getitem__(self, position: int) -> Any:
+        if position not in self.values and position in self._parts:
+            parts = sorted(self._parts[position], key=lambda part: part[0])
+            self.values[position] = [value for _, part in parts for value in part]
+        return self.values[position]
+
+
+class Orders:
+    """Writes the orders of a plan, packing each function and each large constant once."""
+
+    def __init__(
+        self,
+        topology: Topology,
+        plan: Plan,
+        params: Mapping[str, Any],
+        topic: str,
+        sender: tuple[str, int],
+    ) -> None:
+        self.topology = topology
+        self.plan = plan
+        self.params = params
+        self.topic = topic
+        self.sender = sender
+        self.shared: dict[str, Parcel] = {}
+        self._shared_keys: dict[int, str | None] = {}
+        self._packed: dict[int, bytes] = {}
+
+    def parcel(self, segment: Segment) -> tuple[Parcel, tuple[str, ...]]:
+        """Pack the order of a segment; also name the large constants that it needs.
+
+        Raises
+        ------
+        TransferError
+            Naming the step whose function or argument cannot be pickled.
+        """
+        functions: dict[int, int] = {}
+        needed: dict[str, None] = {}
+        work = tuple(self._work(each, segment, functions, needed) for each in segment.positions)
+        packed = tuple(self._packed[each] for each in functions)
+        order = Order(self.topic, self.sender, packed, tuple(needed), work)
+        try:
+            return Parcel.of(order), tuple(needed)
+        except Exception as error:
+            for each in work:
+                self._blame(each)
+            names = ", ".join(quoted(each.name) for each in work[:3])
+            raise TransferError(f"the arguments of {names} cannot be sent: {error}") from error
+
+    def _work(
+        self, position: int, segment: Segment, functions: dict[int, int], needed: dict[str, None]
+    ) -> Work:
+        node, name = self.topology.nodes[position], self.topology.names[position]
+        fn = node.call.definition.fn
+        self._pack(fn, name)
+
+        def change(leaf: Expression) -> Any:
+            return self._leaf(leaf, name, needed)
+
+        elements = node.call.elements
+        if elements is not None:
+            elements = _sliced(elements, segment.start, segment.stop, change)
+        return Work(
+            position,
+            name,
+            functions.setdefault(id(fn), len(functions)),
+            tuple(transformed(each, change) for each in node.args),
+            tuple((key, transformed(each, change)) for key, each in node.kwargs),
+            len(node.call.args),
+            self.topology.upstream[position],
+            elements,
+            segment.start,
+        )
+
+    def _leaf(self, leaf: Expression, name: str, needed: dict[str, None]) -> Any:
+        if isinstance(leaf, Node):
+            return Ref(self.topology.index[id(leaf)])
+        if isinstance(leaf, ParamRef):
+            leaf = Const(self.params[leaf.name])
+        assert isinstance(leaf, Const)
+        key = self._share(leaf.value, name)
+        if key is None:
+            return leaf
+        needed[key] = None
+        return Shared(key)
+
+    def _share(self, value: Any, name: str) -> str | None:
+        if id(value) not in self._shared_keys:
+            key = None
+            if size_of(value) > LARGE:
+                key = f"constant-{self.topic.rpartition('-')[2]}{len(self.shared):04x}"
+                self.shared[key] = _parcelled(value, f"an argument of step {quoted(name)}")
+            self._shared_keys[id(value)] = key
+        return self._shared_keys[id(value)]
+
+    def _pack(self, fn: Callable[..., Any], name: str) -> None:
+        if id(fn) in self._packed:
+            return
+        try:
+            self._packed[id(fn)] = dumps(fn)
+        except Exception as error:
+            raise TransferError(
+                f"the function of step {quoted(name)} cannot be sent to a worker: {error}; it "
+                f"uses something that stays in this process, such as a lock, an open file or a "
+                f"connection; make that inside the function"
+            ) from error
+
+    def _blame(self, work: Work) -> None:
+        parts = [*enumerate(work.args, 1), *work.kwargs]
+        if work.elements is not None:
+            parts.append(("items", work.elements.items))
+        for where, part in parts:
+            what = f"argument {where!r} of step {quoted(work.name)}"
+            _parcelled(part, what, shown=getattr(part, "value", part))
+
+
+def _parcelled(value: Any, what: str, shown: Any = None) -> Parcel:
+    try:
+        return Parcel.of(value)
+    except Exception as error:
+        kind = type(value if shown is None else shown).__name__
+        raise TransferError(
+            f"{what}, a {kind}, cannot be sent to a worker: {error}; pass what it is made from, "
+            f"and make it inside the step"
+        ) from error
+
+
+def _sliced(
+    elements: Elements, start: int, stop: int, change: Callable[[Expression], Any]
+) -> Elements:
+    items = elements.items
+    if isinstance(items, Const):
+        return Elements(Const(items.value[start:stop]), stop - start, elements.spread)
+    members = tuple(transformed(each, change) for each in items.members[start:stop])
+    return Elements(ListOf(members), stop - start, elements.spread)
+

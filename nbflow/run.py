@@ -1,0 +1,421 @@
+"""Runs: what a user holds while a flow is computed, and afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+import uuid
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from nbflow.cluster import current_client
+from nbflow.engine import Execution
+from nbflow.errors import (
+    FlowError,
+    RunError,
+    RunTimeoutError,
+    UnknownStepError,
+    UnsupportedError,
+    did_you_mean,
+    quoted,
+)
+from nbflow.evaluate import bound_params, resolve
+from nbflow.events import Event, RunState, Status, StepState
+from nbflow.expression import ParamRef, nodes_in
+from nbflow.failure import revived
+from nbflow.flow import Composable, Flow
+from nbflow.tables import elements_to_frame, to_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_last: Run | None = None
+_LATER = ("store", "key", "display", "checkpoint", "fail_fast")
+_ELEMENT = re.compile(r"(?P<step>.*)\[(?P<number>\d+)\]", re.DOTALL)
+
+
+class Run:
+    """One execution of a flow: its status, its steps, and every result.
+
+    Made by ``flow.run()`` and ``flow.submit()``. Results stay on the workers until
+    they are asked for.
+
+    Examples
+    --------
+    >>> from nbflow import step
+    >>> run = (3 >> step(range) >> step(list)).run()  # doctest: +SKIP
+    >>> run.result()  # doctest: +SKIP
+    [0, 1, 2]
+    >>> run["range"]  # doctest: +SKIP
+    """
+
+    def __init__(self, flow: Flow, execution: Execution, params: dict[str, Any]) -> None:
+        self.flow = flow
+        self.params = params
+        self._execution = execution
+        self._errors: dict[str, BaseException] = {}
+        self._tracebacks: dict[int, TracebackType | None] = {}
+
+    # How it is
+
+    @property
+    def state(self) -> RunState:
+        """The fold over all events so far."""
+        return self._execution.state
+
+    @property
+    def id(self) -> str:
+        """What the run is called in history."""
+        return self.state.run_id
+
+    @property
+    def name(self) -> str:
+        """The name of the flow."""
+        return self.state.name
+
+    @property
+    def status(self) -> Status:
+        """One of ``running``, ``completed``, ``failed``, ``cancelled``."""
+        return self.state.status
+
+    @property
+    def events(self) -> list[Event]:
+        """Everything that has happened so far, in the order in which it was heard."""
+        with self._execution.changed:
+            return list(self._execution.events)
+
+    @property
+    def steps(self) -> pd.DataFrame:
+        """The table of steps, indexed by name, in topological order.
+
+        Columns are ``status``, ``attempts``, ``started`` (a UTC time), ``seconds``,
+        ``rows``, ``columns``, ``bytes``, ``worker`` and ``reason``.
+        """
+        return steps_table(self.state)
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end; tell whether it has come.
+
+        Parameters
+        ----------
+        timeout
+            How many seconds to wait at most. None waits as long as it takes.
+        """
+        return self._execution.wait(timeout)
+
+    # Results
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Give the value of the flow, waiting for it.
+
+        Raises
+        ------
+        RunTimeoutError
+            If the run has not ended in time. It goes on.
+        Exception
+            The exception of the first step that failed.
+        """
+        __tracebackhide__ = True
+        if not self.wait(timeout):
+            raise RunTimeoutError(
+                f"run {quoted(self.id)} has not ended within {timeout:g} s; it goes on: wait again "
+                f"with .result(), or look at .steps"
+            )
+        self.raise_for_error()
+        topology = self._execution.topology
+        positions = sorted({topology.index[id(node)] for node in nodes_in(topology.value)})
+        values = self._execution.values(positions)
+
+        def value_of(leaf: Any) -> Any:
+            if isinstance(leaf, ParamRef):
+                return self.params[leaf.name]
+            return values[topology.index[id(leaf)]]
+
+        return resolve(topology.value, value_of)
+
+    def value(self, step: Any) -> Any:
+        """Give the result of a step, or of one element such as ``parse[0]``.
+
+        Raises
+        ------
+        UnknownStepError
+            If there is no such step.
+        RunError
+            If the step has no value, because it failed, was skipped or was cancelled.
+        """
+        name, element = self._found(step)
+        self._wait_for(name)
+        state = self.state.steps[name]
+        whole = element is None and state.status.succeeded
+        if not whole and (element is None or not self._element_succeeded(state, element)):
+            raise RunError(
+                f"step {quoted(step)} has no value: it is {state.status}; "
+                f"{_reason(state) or 'look at run.steps'}"
+            ) from self.error(name)
+        position = self._execution.topology.positions[name]
+        value = self._execution.values([position])[position]
+        return value if element is None else value[element]
+
+    def __getitem__(self, step: Any) -> pd.DataFrame:
+        """Give the result of a step as a DataFrame."""
+        name, element = self._found(step)
+        value = self.value(step)
+        if element is None and self.state.steps[name].total is not None:
+            return elements_to_frame(list(range(len(value))), value)
+        return to_frame(value)
+
+    def preview(self, step: Any) -> pd.DataFrame:
+        """Give the first rows of a result, as they were when the step ended."""
+        name, element = self._found(step)
+        state = self.state.steps[name]
+        if state.total is None:
+            return to_frame(None) if state.preview is None else state.preview.frame()
+        looks = {number: look for part in state.elements for number, look in part.previews.items()}
+        if element is not None:
+            return looks[element].frame() if element in looks else to_frame(self.value(step))
+        numbers = sorted(looks)
+        return elements_to_frame(numbers, [looks[number].frame() for number in numbers])
+
+    def error(self, step: Any) -> BaseException | None:
+        """Give the exception with which a step failed, or None."""
+        name, element = self._found(step)
+        state = self.state.steps[name]
+        record = state.error
+        if element is not None:
+            errors = {n: each for part in state.elements for n, each in part.errors.items()}
+            record = errors.get(element)
+        if record is None:
+            return None
+        key = name if element is None else f"{name}[{element}]"
+        if key not in self._errors:
+            error = self._errors[key] = revived(record)
+            self._tracebacks[id(error)] = error.__traceback__
+        return self._errors[key]
+
+    def log(self, step: Any) -> str:
+        """Give what a step printed, logged and warned, wherever it ran."""
+        name, element = self._found(step)
+        state = self.state.steps[name]
+        if state.total is None:
+            return state.log
+        logs = {n: text for part in state.elements for n, text in part.logs.items()}
+        if element is not None:
+            return logs.get(element, "")
+        return "".join(
+            f"[{number}] {line}\n" for number in sorted(logs) for line in logs[number].splitlines()
+        )
+
+    def raise_for_error(self) -> None:
+        """Raise the exception of the first step that failed, if one did.
+
+        Raises
+        ------
+        Exception
+            The user's own, with a note that names the step, the run and the worker.
+        RunError
+            If the run was cancelled, or ended without telling why.
+        """
+        __tracebackhide__ = True
+        state = self.state
+        if state.status in (Status.RUNNING, Status.PENDING, Status.COMPLETED):
+            return
+        failed = [each for each in state.steps.values() if each.status is Status.FAILED]
+        failed.sort(key=lambda each: each.ended or 0.0)
+        error = self.error(failed[0].name) if failed else None
+        if error is None:
+            reasons = {each.reason for each in state.steps.values() if each.reason}
+            raise RunError(f"run {quoted(self.id)} is {state.status}: {'; '.join(sorted(reasons))}")
+        if not getattr(error, "__notes__", None):
+            error.add_note(_note(self.id, failed))
+        # Each raise would otherwise add our frames to those of the raise before.
+        raise error.with_traceback(self._tracebacks[id(error)])
+
+    # Finding a step
+
+    def _found(self, step: Any) -> tuple[str, int | None]:
+        name = step
+        if isinstance(step, Composable):
+            name = step._flow().name
+        if isinstance(name, str):
+            if name in self.state.steps:
+                return name, None
+            match = _ELEMENT.fullmatch(name)
+            if match and match["step"] in self.state.steps:
+                total = self.state.steps[match["step"]].total
+                if total is not None and int(match["number"]) < total:
+                    return match["step"], int(match["number"])
+        raise UnknownStepError(
+            f"the run has no step {quoted(name)}; {did_you_mean(name, self.state.steps)}"
+        )
+
+    def _wait_for(self, name: str) -> None:
+        execution = self._execution
+        with execution.changed:
+            execution.changed.wait_for(
+                lambda: (
+                    execution.state.status.final or execution.state.steps[name].status.final
+                )
+            )
+
+    @staticmethod
+    def _element_succeeded(state: StepState, element: int) -> bool:
+        return any(
+            part.start <= element < part.start + len(part.statuses)
+            and part.statuses[element - part.start].succeeded
+            for part in state.elements
+        )
+
+    # What it looks like
+
+    def __repr__(self) -> str:
+        return f"Run({self.name!r}, id={self.id!r}, {self.status}, {len(self.state.steps)} steps)"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from nbflow.notebook.report import report
+
+        return report(self.flow, self.state).mimebundle()
+
+
+def steps_table(state: RunState) -> pd.DataFrame:
+    """Make the table of steps of a run."""
+    import pandas as pd
+
+    steps = state.steps.values()
+    started = [each.started if each.started is not None else float("nan") for each in steps]
+    return pd.DataFrame(
+        {
+            "status": pd.array([str(each.status) for each in steps], dtype="str"),
+            "attempts": [each.attempts for each in steps],
+            "started": pd.to_datetime(started, unit="s", utc=True),
+            "seconds": pd.array([each.seconds for each in steps], dtype="Float64").astype("float64"),
+            "rows": pd.array([each.rows for each in steps], dtype="Int64"),
+            "columns": pd.array([each.columns for each in steps], dtype="Int64"),
+            "bytes": pd.array([each.bytes for each in steps], dtype="Int64"),
+            "worker": pd.array([each.worker for each in steps], dtype="str"),
+            "reason": pd.array([_reason(each) for each in steps], dtype="str"),
+        },
+        index=pd.Index(list(state.steps), name="step"),
+    )
+
+
+def _reason(state: StepState) -> str:
+    if state.error is not None:
+        return f"{state.error.type_name}: {state.error.message}"
+    return state.reason
+
+
+def _note(run_id: str, failed: list[StepState]) -> str:
+    first = failed[0]
+    element = next((n for part in first.elements for n in part.errors), None)
+    name = first.name if element is None else f"{first.name}[{element}]"
+    note = (
+        f"step {quoted(name)} failed in run {quoted(run_id)} on worker {first.worker or 'unknown'}; "
+        f"the run is nbflow.last_run()"
+    )
+    others = [f"{quoted(each.name)} ({_reason(each)[:200]})" for each in failed[1:6]]
+    if others:
+        more = f" and {len(failed) - 6} more" if len(failed) > 6 else ""
+        note += f"\nalso failed: {', '.join(others)}{more}"
+    return note
+
+
+def submit(
+    flow: Flow,
+    *inputs: Any,
+    params: dict[str, Any] | None = None,
+    cluster: Any = None,
+    raise_on_error: bool = True,
+    **later: Any,
+) -> Run:
+    """Start a flow on Dask, and return at once.
+
+    Parameters
+    ----------
+    flow
+        What to run.
+    inputs
+        Arguments for every open first step.
+    params
+        Values of the flow's parameters.
+    cluster
+        A scheduler's address, a client or a cluster, instead of the current one.
+    raise_on_error
+        Whether `run` raises what a step raised.
+    later
+        Options that do not work in this version.
+
+    Raises
+    ------
+    FlowError, ParamError
+        If the flow cannot run as it is.
+    TransferError
+        If something in it cannot be sent to the workers.
+    ClusterError
+        If there is no cluster.
+    """
+    global _last  # noqa: PLW0603 - the last run of the kernel
+    del raise_on_error
+    _refuse(later)
+    ready = flow.ready(*inputs)
+    bound = bound_params(ready.topology, params or {})
+    client = current_client(cluster)
+    run_id = time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
+    execution = Execution(ready.topology, bound, client, run_id, flow.name)
+    execution.start()
+    _last = Run(ready, execution, bound)
+    return _last
+
+
+def run(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -> Run:
+    """Start a flow as `submit` does, and wait for its end."""
+    __tracebackhide__ = True  # what IPython's tracebacks leave out
+    started = submit(flow, *inputs, **options)
+    _wait(started)
+    if raise_on_error:
+        started.raise_for_error()
+    return started
+
+
+async def arun(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -> Run:
+    """Start a flow as `submit` does, and leave the event loop free until its end."""
+    started = await asyncio.to_thread(submit, flow, *inputs, **options)
+    await asyncio.to_thread(started.wait)
+    if raise_on_error:
+        started.raise_for_error()
+    return started
+
+
+def _wait(started: Run) -> None:
+    __tracebackhide__ = True
+    try:
+        started.wait()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"stopped waiting; run {quoted(started.id)} goes on, and nbflow.last_run() is it"
+        ) from None
+
+
+def last_run() -> Run:
+    """Give the run that was started last in this process.
+
+    Raises
+    ------
+    RunError
+        If none was started.
+    """
+    if _last is None:
+        raise RunError("no flow was run in this process yet; start one with flow.run()")
+    return _last
+
+
+def _refuse(later: dict[str, Any]) -> None:
+    for name, value in later.items():
+        if name not in _LATER:
+            known = ("params", "cluster", "raise_on_error", *_LATER)
+            raise FlowError(f"run has no option {quoted(name)}; {did_you_mean(name, known)}")
+        if value is not None and value is not False:
+            raise UnsupportedError(
+                f"the run option {quoted(name)} does not work in this version of nbflow; leave it "
+                f"out"
+            )

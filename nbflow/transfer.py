@@ -1,0 +1,148 @@
+"""How functions and values travel: packed by cloudpickle, opened where they are needed.
+
+The scheduler only ever sees bytes. Functions of the notebook, and of modules that
+only the notebook has, travel by value, so workers need neither.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+from nbflow.expression import ATOMS
+
+PROTOCOL = 5
+
+
+class Parcel:
+    """A value as bytes, large buffers apart, so that moving it copies nothing.
+
+    Dask would send a bare list as one frame for each member; a parcel is one value
+    whatever is in it.
+
+    Examples
+    --------
+    >>> Parcel.of({"a": [1, 2]}).open()
+    {'a': [1, 2]}
+    """
+
+    __slots__ = ("buffers", "data")
+
+    def __init__(self, data: bytes, buffers: list[Any]) -> None:
+        self.data = data
+        self.buffers = buffers
+
+    @classmethod
+    def of(cls, value: Any) -> Parcel:
+        """Pack a value.
+
+        Raises
+        ------
+        Exception
+            Whatever pickling raises; the kinds are many.
+        """
+        buffers: list[pickle.PickleBuffer] = []
+        data = dumps(value, buffers.append)
+        return cls(data, [buffer.raw() for buffer in buffers])
+
+    def open(self) -> Any:
+        """Unpack a copy of the value."""
+        return pickle.loads(self.data, buffers=self.buffers)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes travel."""
+        return len(self.data) + sum(memoryview(buffer).nbytes for buffer in self.buffers)
+
+    def __sizeof__(self) -> int:
+        return self.nbytes + 64
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if protocol >= PROTOCOL:
+            return Parcel, (self.data, [pickle.PickleBuffer(each) for each in self.buffers])
+        return Parcel, (self.data, [bytes(each) for each in self.buffers])
+
+
+def dumps(value: Any, keep_buffer: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
+    """Pickle a value: by pickle where that suffices, and by cloudpickle otherwise.
+
+    Raises
+    ------
+    Exception
+        Whatever cloudpickle raises.
+    """
+    with io.BytesIO() as file:
+        cloudpickle.CloudPickler(file, PROTOCOL, keep_buffer).dump(value)
+        return file.getvalue()
+
+
+def can_travel(value: Any) -> bool:
+    """Tell whether a value can be pickled, without copying its large buffers."""
+    if type(value) in ATOMS:
+        return True
+    try:
+        pickle.dumps(value, PROTOCOL, buffer_callback=_drop)
+    except Exception:  # noqa: BLE001 - pickling runs code of the user's classes
+        try:
+            dumps(value, _drop)
+        except Exception:  # noqa: BLE001
+            return False
+    return True
+
+
+def _drop(_: pickle.PickleBuffer) -> bool:
+    # False keeps the buffer out of the pickle.
+    return False
+
+
+_registry = threading.RLock()
+
+
+@contextmanager
+def local_modules_by_value() -> Iterator[None]:
+    """Let functions of modules that workers may not be able to import travel by value.
+
+    Local is what is installed neither with Python nor as a package: a module beside
+    the notebook. It travels as it is now in this process, edited or reloaded.
+    """
+    with _registry:
+        known = cloudpickle.list_registry_pickle_by_value()
+        local = [module for module in _local_modules() if module.__name__ not in known]
+        for module in local:
+            cloudpickle.register_pickle_by_value(module)
+        try:
+            yield
+        finally:
+            for module in local:
+                cloudpickle.unregister_pickle_by_value(module)
+
+
+def _installed_folders() -> tuple[str, ...]:
+    paths = sysconfig.get_paths()
+    return tuple({paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+_INSTALLED = _installed_folders()
+_OURS = __name__.partition(".")[0]
+
+
+def _local_modules() -> list[ModuleType]:
+    found = []
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or name == "__main__" or name.partition(".")[0] == _OURS:
+            continue
+        if file.startswith(_INSTALLED) or "site-packages" in file or "dist-packages" in file:
+            continue
+        if sys.modules.get(getattr(module, "__name__", "")) is module:
+            found.append(module)
+    return found
