@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from nbflow.definition import Definition
 from nbflow.errors import FlowError, SignatureError, UnsupportedError, quoted
-from nbflow.expression import Call, Const, Elements, Expression, ListOf, TupleOf
-from nbflow.flow import Composable, Flow, connected, gathered, lift, source
+from nbflow.expression import Call, Const, Elements, Expression, ListOf, Node, ParamRef, TupleOf
+from nbflow.flow import Composable, Flow, connected, function_flow, gathered, lift, source
 from nbflow.wiring import placed
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _WHOLE = (str, bytes, bytearray, Mapping, Composable)
+
+# How many slices a frame is mapped over in.
+_SLICES = 16
 
 
 def chain(*parts: Any) -> Flow:
@@ -49,24 +52,27 @@ def group(*members: Any, max_concurrency: int | None = None) -> Flow:
 
     Examples
     --------
-    >>> (group(abs, str) >> [len, list]).run_on = None  # doctest: +SKIP
-    >>> (-3 >> group(abs, str) >> len).call()
-    2
+    >>> (-3 >> group(abs, str)).call()
+    [3, '-3']
+    >>> (group(1, 2) >> [sum, max]).call()
+    [3, 2]
     """
     _refuse_later("max_concurrency", max_concurrency)
-    flows = [source(each) for each in _members(members)]
+    flows = [_member(each) for each in _members(members)]
     return gathered(ListOf(tuple(each.expression for each in flows)), flows)
 
 
 def chord(header: Any, body: Any) -> Flow:
     """Gather a header and hand the list of its values to a body.
 
+    A header that is one flow, such as a `group`, is handed on as it is.
+
     Examples
     --------
     >>> chord(("a" >> each for each in [str.upper]), "".join).call()
     'A'
     """
-    return connected(header if isinstance(header, Flow) else group(*_members((header,))), body)
+    return connected(header._flow() if isinstance(header, Composable) else group(*_members((header,))), body)
 
 
 def chunks(step: Any, items: Iterable[Any], size: int) -> Flow:
@@ -77,7 +83,8 @@ def chunks(step: Any, items: Iterable[Any], size: int) -> Flow:
     step
         A step or function of one list.
     items
-        What to split; a generator is read at once.
+        What to split; a generator is read at once. Of a frame, each call gets a
+        slice of rows.
     size
         How many items a batch has; the last may have fewer.
 
@@ -88,6 +95,8 @@ def chunks(step: Any, items: Iterable[Any], size: int) -> Flow:
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise FlowError(f"the size of a chunk is {size!r}; it must be a whole number of at least 1")
+    if _is_frame(items):
+        return mapped(_call_of(step), _row_slices(items, size), spread=False)
     listed = listed_items(items)
     batches = [listed[start : start + size] for start in range(0, len(listed), size)]
     return mapped(_call_of(step), batches, spread=False)
@@ -161,9 +170,9 @@ def _spread(name: str, items: Const | ListOf) -> Const | ListOf:
         elif isinstance(each, (tuple, list)):
             widths.add(len(each))
         else:
+            what = "a flow" if isinstance(each, (Node, ParamRef)) else _described(each)
             raise FlowError(
-                f"starmap of {quoted(name)} got {quoted(each)}, a {type(each).__name__}; each "
-                f"element is a tuple of arguments"
+                f"starmap of {quoted(name)} got {what}; each element is a tuple of arguments"
             )
     if len(widths) > 1:
         raise SignatureError(
@@ -171,6 +180,10 @@ def _spread(name: str, items: Const | ListOf) -> Const | ListOf:
             f"one length"
         )
     return items
+
+
+def _described(value: Any) -> str:
+    return f"{quoted(value)}, a {type(value).__name__}"
 
 
 def listed_items(items: Any) -> list[Any]:
@@ -183,22 +196,30 @@ def listed_items(items: Any) -> list[Any]:
     """
     if isinstance(items, (set, frozenset)):
         raise FlowError("a set has no order, so its elements cannot be numbered; give a list")
-    if isinstance(items, _WHOLE) or not isinstance(items, Iterable):
+    if isinstance(items, _WHOLE) or not _can_iterate(items):
         raise FlowError(
             f"{quoted(items)} is a {type(items).__name__}; a map goes over a list, a tuple, a "
             f"range, an array, a frame or a generator"
         )
     if _is_frame(items):
-        return _row_slices(items)
+        return _row_slices(items, max(1, -(-len(items) // _SLICES)))
     return list(items)
+
+
+def _can_iterate(items: Any) -> bool:
+    # An array without dimensions has an __iter__, which raises.
+    try:
+        iter(items)
+    except TypeError:
+        return False
+    return True
 
 
 def _is_frame(items: Any) -> bool:
     return hasattr(items, "iloc") and isinstance(items, Sized) and hasattr(items, "columns")
 
 
-def _row_slices(df: pd.DataFrame, slices: int = 16) -> list[pd.DataFrame]:
-    size = max(1, -(-len(df) // slices))
+def _row_slices(df: pd.DataFrame, size: int) -> list[pd.DataFrame]:
     return [df.iloc[start : start + size] for start in range(0, len(df), size)]
 
 
@@ -208,17 +229,23 @@ def _members(members: tuple[Any, ...]) -> Iterator[Any]:
     only = members[0]
     if isinstance(only, (set, frozenset)):
         raise FlowError("a set has no order, so its flows cannot be numbered; give a list")
-    if isinstance(only, (list, tuple, range, Iterator)):
-        return iter(only)
-    return iter(members)
+    if isinstance(only, _WHOLE) or callable(only) or hasattr(only, "__array__"):
+        return iter(members)
+    return iter(only) if isinstance(only, Iterable) else iter(members)
+
+
+def _member(value: Any) -> Flow:
+    # As on the right of >>, where a class or any other callable is a step.
+    if callable(value) and not isinstance(value, Composable):
+        return function_flow(value)
+    return source(value)
 
 
 def _call_of(step: Any) -> Call:
     if isinstance(step, Composable):
         node = step._flow().expression
-        call = getattr(node, "call", None)
-        if call is not None and call.elements is None and len(step._flow()) == 1:
-            return call  # type: ignore[no-any-return]
+        if isinstance(node, Node) and node.loose and node.call.elements is None:
+            return node.call
         raise FlowError(f"{step!r} is not one step; map each of its steps")
     return Call(Definition.of(step))
 

@@ -61,8 +61,8 @@ class Options:
                 raise FlowError(
                     f"there is no step option {quoted(name)}; {did_you_mean(name, sorted(known))}"
                 )
-        for name in _LATER & changes.keys():
-            if changes[name] not in (_DEFAULTS[name], None, False):
+        for name, value in changes.items():
+            if name in _LATER and not _is_default(name, value):
                 raise UnsupportedError(
                     f"the step option {quoted(name)} does not work in this version of nbflow; "
                     f"leave it out"
@@ -80,6 +80,13 @@ _LATER = frozenset(
     {"retry", "timeout", "when", "compensate", "effect", "cache", "checkpoint", "lock"}
 )
 _DEFAULTS = {each.name: each.default for each in fields(Options)}
+
+
+def _is_default(name: str, value: Any) -> bool:
+    # By identity first: a frame compares to a frame, and 0 seconds equal False.
+    default = _DEFAULTS[name]
+    plain = type(value) is type(default) and isinstance(value, (int, str))
+    return value is None or value is False or (plain and value == default)
 
 
 def _checked_fuse(value: Any) -> bool:
@@ -108,10 +115,10 @@ def _checked_priority(value: Any) -> int:
 
 
 def _checked_tags(value: Any) -> tuple[str, ...]:
-    tags = (value,) if isinstance(value, str) else tuple(value or ())
-    if not all(isinstance(tag, str) for tag in tags):
+    tags: Any = (value,) if isinstance(value, str) else () if value is None else value
+    if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
         raise FlowError(f"the step option 'tags' is {value!r}; it must be strings")
-    return tags
+    return tuple(tags)
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
@@ -169,10 +176,13 @@ class Definition:
     @property
     def place(self) -> str:
         """Where the function is defined, in words."""
-        code = getattr(inspect.unwrap(self.fn), "__code__", None)
+        fn: Any = self.fn
+        while isinstance(fn, functools.partial):
+            fn = fn.func
+        code = getattr(inspect.unwrap(fn), "__code__", None)
         if code is None:
-            module = getattr(self.fn, "__module__", None)
-            return f"in {module}" if module else f"as {type(self.fn).__name__}"
+            module = getattr(fn, "__module__", None)
+            return f"in {module}" if module else f"as {type(fn).__name__}"
         return f"in {code.co_filename} line {code.co_firstlineno}"
 
     def same_as(self, other: Definition) -> bool:
@@ -191,7 +201,8 @@ def check_callable(fn: Any) -> None:
             f"{quoted(fn)} is a {type(fn).__name__}, not a function; a step is made of something "
             f"that can be called"
         )
-    bare = inspect.unwrap(fn) if inspect.isfunction(fn) else fn
+    # Not what a decorator wraps: it may well collect what the generator yields.
+    bare = fn
     while isinstance(bare, functools.partial):
         bare = bare.func
     if inspect.isgeneratorfunction(bare) or inspect.isasyncgenfunction(bare):

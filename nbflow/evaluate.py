@@ -7,10 +7,11 @@ resolve arguments and to call the user's code, so the meaning cannot differ.
 from __future__ import annotations
 
 import asyncio
-import sys
+import copy
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import copy_context
+from functools import lru_cache
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -105,9 +106,9 @@ def arguments(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Resolve the arguments of one call into values of its own.
 
-    A step may change what it is given without changing what others see: containers
-    and frames are handed over as shallow copies (which pandas makes without copying
-    data), arrays as copies.
+    A step may change what it is given without changing what others see: lists, dicts
+    and sets are handed over as copies all the way down, and so are the arrays and
+    frames in them (pandas copies no data until it is changed).
     """
     return (
         [own_copy(resolve(each, value_of)) for each in args],
@@ -131,25 +132,58 @@ def resolve(expression: Expression, value_of: ValueOf) -> Any:
 
 def own_copy(value: Any) -> Any:
     """Copy a value as far as its user may change it in place without noticing."""
+    try:
+        return _own(value)
+    except RecursionError:  # a list that holds itself
+        return copy.copy(value)
+
+
+def _own(value: Any) -> Any:
     kind = type(value)
     if kind in ATOMS:
         return value
-    if kind in _COPIED:
+    if kind is list:
+        return [each if type(each) in ATOMS else _own(each) for each in value]
+    if kind is dict:
+        return {key: _own(each) for key, each in value.items()}
+    if kind is tuple:
+        members = tuple([_own(each) for each in value])
+        same = all(new is old for new, old in zip(members, value, strict=True))
+        return value if same else members
+    if kind is set or kind is bytearray:
         return kind(value)
-    module = kind.__module__
-    if module.startswith("pandas.") and _is_pandas(value):
-        return value.copy(deep=False)
-    if module == "numpy" and kind.__name__ == "ndarray":
-        return value.copy()
-    return value
+    copier = _copier(kind)
+    return value if copier is None else copier(value)
 
 
-_COPIED = frozenset({list, dict, set, bytearray})
+def _frame_copy(value: Any) -> Any:
+    return value.copy(deep=False)
 
 
-def _is_pandas(value: Any) -> bool:
-    pandas = sys.modules.get("pandas")
-    return pandas is not None and isinstance(value, (pandas.DataFrame, pandas.Series))
+def _array_copy(value: Any) -> Any:
+    return value.copy() if value.flags.writeable else value
+
+
+# By name, so that nothing is imported to find out what a value is not.
+_COPIERS = {
+    ("pandas", "DataFrame"): _frame_copy,
+    ("pandas", "Series"): _frame_copy,
+    ("pandas", "Index"): _frame_copy,
+    ("numpy", "ndarray"): _array_copy,
+    ("collections", "OrderedDict"): copy.copy,
+    ("collections", "defaultdict"): copy.copy,
+    ("collections", "Counter"): copy.copy,
+    ("collections", "deque"): copy.copy,
+}
+
+
+@lru_cache(maxsize=256)
+def _copier(kind: type) -> Callable[[Any], Any] | None:
+    for base in kind.__mro__:
+        found = _COPIERS.get((str(base.__module__).partition(".")[0], base.__name__))
+        if found is not None:
+            return found
+    return None
 
 
 def invoke(fn: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:

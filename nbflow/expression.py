@@ -94,6 +94,20 @@ class Call:
 
     Its identity matters: the same call applied to the same upstream is the same
     node, and another ``.s()`` is another call.
+
+    Attributes
+    ----------
+    definition
+        The function.
+    args, kwargs
+        What ``.s()`` was given.
+    immutable
+        Whether it receives nothing from upstream.
+    elements
+        What it is mapped over.
+    origin
+        The call that this one was rebuilt from, because a flow among its arguments
+        was; still the same call as far as identity goes.
     """
 
     definition: Definition
@@ -101,6 +115,12 @@ class Call:
     kwargs: tuple[tuple[str, Expression], ...] = ()
     immutable: bool = False
     elements: Elements | None = None
+    origin: Call | None = None
+
+    @property
+    def identity(self) -> int:
+        """Whose call it is."""
+        return id(self if self.origin is None else self.origin)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,6 +144,12 @@ class Node:
     kwargs: tuple[tuple[str, Expression], ...]
     after: tuple[Node, ...] = ()
     open: bool = False
+
+    @property
+    def loose(self) -> bool:
+        """Whether nothing has flowed into it yet: its arguments are those of its call."""
+        mine = self.args is self.call.args and self.kwargs is self.call.kwargs
+        return mine and not self.after
 
 
 Expression: TypeAlias = Node | Const | ParamRef | ListOf | TupleOf | DictOf
@@ -193,12 +219,30 @@ def lifted(value: Any, to_expression: Callable[[Any], Expression | None]) -> Exp
     Raises
     ------
     FlowError
-        If a set holds flows, or the nesting is too deep to be read.
+        If a set holds flows, or flows are nested too deep to be found.
     """
     try:
         return _lifted(value, to_expression) or Const(value)
     except RecursionError:
+        if _holds_flow(value, to_expression):
+            raise FlowError(
+                f"a {type(value).__name__} holds flows and is nested too deep, or in itself; "
+                f"put a step in between that makes a part of it"
+            ) from None
         return Const(value)
+
+
+def _holds_flow(value: Any, to_expression: Callable[[Any], Expression | None]) -> bool:
+    seen: set[int] = set()
+    stack = [value]
+    while stack:
+        each = stack.pop()
+        if to_expression(each) is not None:
+            return True
+        if type(each) in (list, tuple, dict) and id(each) not in seen:
+            seen.add(id(each))
+            stack.extend(each.values() if isinstance(each, dict) else each)
+    return False
 
 
 # Most of a long list is of these: they hold nothing and cannot be changed in place.

@@ -117,8 +117,12 @@ class Flow(Composable):
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"a flow cannot be changed: {name!r} was not deleted")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Flow, (self.expression, None, self._label)
+    # As state rather than as arguments: a function in it may know the flow by name.
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self.expression, self._label
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        Flow.__init__(self, state[0], None, state[1])
 
     def _flow(self) -> Flow:
         return self
@@ -137,6 +141,11 @@ class Flow(Composable):
     def steps(self) -> list[str]:
         """The names of the nodes, each after those that it needs."""
         return list(self.topology.names)
+
+    @property
+    def label(self) -> str | None:
+        """The name that the flow was given, if it was given one."""
+        return self._label
 
     @property
     def name(self) -> str:
@@ -228,15 +237,16 @@ class Flow(Composable):
         Raises
         ------
         UnsupportedError
-            If the flow is more than one call, or no items are given.
+            If the flow is more than one call, if something flowed into it already, or
+            if no items are given.
         """
         from nbflow.compose import mapped
 
         node = self.expression
-        if not isinstance(node, Node) or len(self) != 1 or node.call.elements is not None:
+        if not isinstance(node, Node) or not node.loose or node.call.elements is not None:
             raise UnsupportedError(
-                "mapping a flow of several steps does not work in this version of nbflow; map "
-                "each step"
+                "mapping a flow of several steps, or one that something flowed into, does not "
+                "work in this version of nbflow; map each step"
             )
         return mapped(node.call, items, spread=False, **options)
 
@@ -443,7 +453,7 @@ def _member(left: Flow, right: Any) -> Flow:
 
 def _flowed(left: Flow, right: Flow) -> Expression:
     node = right.expression
-    if isinstance(node, Node) and node.args is node.call.args and not node.after:
+    if isinstance(node, Node) and node.loose:
         return applied(node.call, left.expression)
     if isinstance(node, ParamRef):
         raise FlowError(f"a value cannot flow into the parameter {quoted(node.name)}")

@@ -371,7 +371,7 @@ def run(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -
     """Start a flow as `submit` does, and wait for its end."""
     __tracebackhide__ = True  # what IPython's tracebacks leave out
     started = submit(flow, *inputs, **options)
-    _wait(started)
+    wait_for_end(started)
     if raise_on_error:
         started.raise_for_error()
     return started
@@ -386,7 +386,14 @@ async def arun(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options:
     return started
 
 
-def _wait(started: Run) -> None:
+def wait_for_end(started: Run) -> None:
+    """Wait for a run; an interrupt ends the waiting, and not the run.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Saying that the run goes on, and where it is found.
+    """
     __tracebackhide__ = True
     try:
         started.wait()

@@ -83,7 +83,8 @@ class Arity:
         if count >= self.required and not self.required_keywords:
             return ()
         wanted = (*self.names[count : self.required], *self.required_keywords)
-        return tuple(name for name in wanted if name not in keywords)
+        unnamed = self.names[: self.positional_only]
+        return tuple(name for name in wanted if name not in keywords or name in unnamed)
 
     def surplus(self, count: int, keywords: Collection[str]) -> str | None:
         """Say which argument of a call has no place, or give None if all have."""

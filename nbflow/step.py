@@ -49,9 +49,6 @@ class Step(Composable):
     def __delattr__(self, name: str) -> NoReturn:
         raise AttributeError(f"a step cannot be changed: {name!r} was not deleted")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Step, (self.definition,)
-
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         """Bind to an instance as a function would, so that decorated methods work."""
         return self if instance is None else functools.partial(self.definition.fn, instance)
@@ -82,7 +79,8 @@ class Step(Composable):
         return NotImplemented
 
     def __hash__(self) -> int:
-        return hash(self.definition.name)
+        # That of the flow of the bare step, which is equal to it.
+        return hash((self.definition.name,))
 
     # Placing a call
 
@@ -240,6 +238,12 @@ class Param(Composable):
         if self._reference.default is MISSING:
             raise AttributeError(f"the parameter {quoted(self.name)} has no default")
         return self._reference.default
+
+    def __eq__(self, other: object) -> bool:
+        return self._flow() == other if isinstance(other, Composable) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._flow())
 
     def __repr__(self) -> str:
         default = self._reference.default

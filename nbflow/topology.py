@@ -15,6 +15,7 @@ from typing import Any
 from nbflow.definition import Definition
 from nbflow.errors import FlowError, ParamError, quoted
 from nbflow.expression import (
+    ATOMS,
     MISSING,
     Const,
     DictOf,
@@ -152,6 +153,8 @@ class Topology:
             and len(mine.after) == len(its.after)
             and [name for name, _ in mine.kwargs] == [name for name, _ in its.kwargs]
             and _spread(left) == _spread(right)
+            # What is mapped over stands before what .s() was given.
+            and (left is None or len(mine.call.args) == len(its.call.args))
             and all(
                 self._same(a, b, other) for a, b in zip(parts_of(mine), parts_of(its), strict=True)
             )
@@ -165,13 +168,15 @@ class Topology:
             return self.index[id(mine)] == other.index[id(its)]
         if isinstance(mine, Const) and isinstance(its, Const):
             return same_value(mine.value, its.value)
+        if isinstance(mine, ParamRef) and isinstance(its, ParamRef):
+            return mine.name == its.name and same_value(mine.default, its.default)
         if isinstance(mine, DictOf) and isinstance(its, DictOf) and mine.keys != its.keys:
             return False
         if isinstance(mine, (ListOf, TupleOf, DictOf)) and isinstance(its, type(mine)):
             return len(mine.members) == len(its.members) and all(
                 self._same(a, b, other) for a, b in zip(mine.members, its.members, strict=True)
             )
-        return bool(mine == its)
+        return False
 
 
 def _spread(elements: Elements | None) -> tuple[bool, int] | None:
@@ -210,7 +215,8 @@ def _walk(value: Expression) -> tuple[list[Node], dict[int, int]]:
 def _application(node: Node, index: Mapping[int, int]) -> tuple[Any, ...]:
     """Say which call is applied to what, so that equal applications meet in one node."""
     return (
-        id(node.call),
+        node.call.identity,
+        node.call.elements and _identity(node.call.elements.items, index),
         tuple(_identity(each, index) for each in node.args),
         tuple((name, _identity(each, index)) for name, each in node.kwargs),
         tuple(index[id(each)] for each in node.after),
@@ -224,7 +230,8 @@ def _identity(expression: Expression, index: Mapping[int, int]) -> Any:
         keys = expression.keys if isinstance(expression, DictOf) else type(expression)
         return keys, tuple(_identity(each, index) for each in expression.members)
     if isinstance(expression, ParamRef):
-        return expression.name
+        default = expression.default
+        return expression.name, type(default), default if type(default) in ATOMS else id(default)
     return (id(expression),)
 
 

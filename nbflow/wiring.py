@@ -20,6 +20,7 @@ from nbflow.expression import (
     ListOf,
     Node,
     TupleOf,
+    members_of,
     nodes_in,
     parts_of,
     transformed,
@@ -101,6 +102,9 @@ def _given(call: Call, args: tuple[Expression, ...], kwargs: Kwargs) -> tuple[in
         count += 1
     elif call.elements is not None:
         count += _width(call.elements)
+    if call.elements is not None and call.elements.spread and not call.elements.count:
+        # Of no tuples at all, each has what the call needs.
+        count = max(count, call.definition.arity.required)
     return count, tuple(name for name, _ in kwargs) if kwargs else ()
 
 
@@ -109,7 +113,9 @@ def _width(elements: Elements) -> int:
     if isinstance(items, Const):
         return len(items.value[0]) if elements.count else 0
     first = items.members[0]
-    return len(first.members) if isinstance(first, TupleOf) else len(first.value)  # type: ignore[union-attr]
+    if isinstance(first, Const):
+        return len(first.value)
+    return len(members_of(first))
 
 
 def _merged(definition: Definition, upstream: DictOf, kwargs: Kwargs) -> Kwargs:
@@ -186,7 +192,10 @@ def fed(value: Expression, upstream: Expression, described: str) -> Expression:
     nodes = Topology.of(value).nodes
     taking = {id(node) for node in nodes if node.open}
     if not taking:
-        taking = {id(n) for n in nodes if is_first(n) and not n.call.immutable and _has_room(n)}
+        firsts = [node for node in nodes if is_first(node) and not node.call.immutable]
+        fitting = [node for node in firsts if _has_room(node, upstream)]
+        # A single first step says best why it takes nothing.
+        taking = {id(node) for node in (fitting or firsts[: len(firsts) == 1])}
     waiting = {id(node) for node in nodes if is_first(node) and node.call.immutable}
     if not taking and not waiting:
         raise SignatureError(
@@ -242,9 +251,15 @@ def given(value: Expression, inputs: tuple[object, ...]) -> Expression:
     return rebuilt(value, change)
 
 
-def _has_room(node: Node) -> bool:
+def _has_room(node: Node, upstream: Expression) -> bool:
     count, names = _given(node.call, node.args, node.kwargs)
-    return node.call.definition.arity.surplus(count + 1, names) is None
+    if isinstance(upstream, DictOf):
+        if not set(names).isdisjoint(upstream.keys):
+            return False
+        names = (*names, *upstream.keys)
+    else:
+        count += len(upstream.members) if isinstance(upstream, TupleOf) else 1
+    return node.call.definition.arity.surplus(count, names) is None
 
 
 def rebuilt(value: Expression, change: Callable[[Node, Node], Node]) -> Expression:
@@ -275,7 +290,7 @@ def _moved(node: Node, follow: Callable[[Expression], Expression]) -> Node:
     args = tuple(transformed(each, follow) for each in node.args)
     kwargs = tuple((name, transformed(each, follow)) for name, each in node.kwargs)
     after = tuple(follow(each) for each in node.after)
-    call = _remapped(node.call, follow)
+    call = _recalled(node, args, kwargs, follow)
     pairs = [
         *zip(args, node.args, strict=True),
         *zip(after, node.after, strict=True),
@@ -283,31 +298,49 @@ def _moved(node: Node, follow: Callable[[Expression], Expression]) -> Node:
     ]
     if call is node.call and all(new is old for new, old in pairs):
         return node
+    if node.loose:
+        args, kwargs = call.args, call.kwargs
     return Node(call, args, kwargs, after, node.open)  # type: ignore[arg-type]
 
 
-def _remapped(call: Call, follow: Callable[[Expression], Expression]) -> Call:
-    if call.elements is None:
+def _recalled(
+    node: Node,
+    args: tuple[Expression, ...],
+    kwargs: Kwargs,
+    follow: Callable[[Expression], Expression],
+) -> Call:
+    """Rebuild the call of a node whose own arguments or items were."""
+    call, elements = node.call, node.call.elements
+    if elements is not None:
+        items = transformed(elements.items, follow)
+        if items is not elements.items:
+            elements = Elements(items, elements.count, elements.spread)  # type: ignore[arg-type]
+    if not node.loose:
+        args, kwargs = call.args, call.kwargs
+    olds = (*call.args, *(each for _, each in call.kwargs))
+    news = (*args, *(each for _, each in kwargs))
+    same = all(new is old for new, old in zip(news, olds, strict=True))
+    if elements is call.elements and same:
         return call
-    items = transformed(call.elements.items, follow)
-    if items is call.elements.items:
-        return call
-    elements = Elements(items, call.elements.count, call.elements.spread)  # type: ignore[arg-type]
-    return Call(call.definition, call.args, call.kwargs, call.immutable, elements)
+    origin = call if call.origin is None else call.origin
+    return Call(call.definition, args, kwargs, call.immutable, elements, origin)
 
 
 def redefined(value: Expression, change: Callable[[Options], Options]) -> Expression:
     """Copy a flow with the options of every step changed."""
-    calls: dict[int, Call] = {}
+    firsts: dict[int, Call] = {}
 
     def replace_call(original: Node, moved: Node) -> Node:
-        call = moved.call
-        if id(original.call) not in calls:
-            old = call.definition
-            new = Definition(old.fn, old.name, change(old.options), old.arity)
-            calls[id(original.call)] = Call(
-                new, call.args, call.kwargs, call.immutable, call.elements
-            )
-        return Node(calls[id(original.call)], moved.args, moved.kwargs, moved.after, moved.open)
+        call, old = moved.call, moved.call.definition
+        new = Call(
+            Definition(old.fn, old.name, change(old.options), old.arity),
+            call.args,
+            call.kwargs,
+            call.immutable,
+            call.elements,
+            firsts.get(original.call.identity),
+        )
+        firsts.setdefault(original.call.identity, new)
+        return Node(new, moved.args, moved.kwargs, moved.after, moved.open)
 
     return rebuilt(value, replace_call)

@@ -1,0 +1,99 @@
+"""What ``%flow`` and ``nbflow`` take on their lines: one grammar for both."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from nbflow.errors import FlowError, quoted
+
+Adder = Callable[[argparse.ArgumentParser], None]
+
+
+class UsageMistake(FlowError):
+    """A line that does not follow the grammar."""
+
+
+class Help(Exception):  # noqa: N818 - not an error: the text that was asked for
+    """The help that a line asked for."""
+
+
+class LineParser(argparse.ArgumentParser):
+    """A parser that raises instead of leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a line, in one line."""
+        raise UsageMistake(f"{self.prog}: {message}; see {self.prog.split()[0]} --help")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        """Never end the kernel."""
+        raise UsageMistake(message or f"{self.prog} ended with {status}")
+
+    def print_help(self, file: Any = None) -> None:
+        """Hand the help over to whoever shows it."""
+        del file
+        raise Help(self.format_help())
+
+
+def parser(prog: str, commands: Sequence[tuple[str, str, Adder]]) -> LineParser:
+    """Make the parser of a command with sub-commands.
+
+    Parameters
+    ----------
+    prog
+        What the user types first.
+    commands
+        The name of each sub-command, what it does, and what adds its arguments.
+    """
+    made = LineParser(prog=prog, description="Run and look at flows.", allow_abbrev=False)
+    found = made.add_subparsers(dest="command", metavar="COMMAND", parser_class=LineParser)
+    for name, summary, add in commands:
+        add(found.add_parser(name, help=summary, description=summary, allow_abbrev=False))
+    return made
+
+
+def add_params(to: argparse.ArgumentParser) -> None:
+    """Let a command take values of run-time parameters."""
+    to.add_argument(
+        "--param",
+        "-p",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        type=param_value,
+        help="a run-time parameter; a value that reads as a Python literal is one, any other is text",
+    )
+
+
+def param_value(text: str) -> tuple[str, Any]:
+    """Read ``name=value``; a value that is no Python literal is text.
+
+    Examples
+    --------
+    >>> param_value("n=3"), param_value("path=eu.csv")
+    (('n', 3), ('path', 'eu.csv'))
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not NAME=VALUE")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return name, value
+
+
+def add_drawing(to: argparse.ArgumentParser) -> None:
+    """Let a command take the options of a drawing."""
+    to.add_argument("--direction", choices=["TB", "LR"], default="TB", help="top to bottom, or left to right")
+    to.add_argument("--no-collapse", action="store_true", help="draw every member of a fan-out")
+    to.add_argument("--focus", metavar="STEP", help="draw only what is near a step")
+
+
+def drawing_options(given: argparse.Namespace) -> dict[str, Any]:
+    """Give the options of a drawing as `Flow.show` takes them."""
+    options: dict[str, Any] = {"direction": given.direction, "focus": given.focus}
+    if given.no_collapse:
+        options["collapse"] = False
+    return options

@@ -1,0 +1,95 @@
+"""DOT to SVG and PNG, by the first renderer that is there.
+
+The binary that comes with the ``graphviz-pure`` package draws the same bytes on
+every platform. It is called directly: `graphviz` looks only for a program named
+``dot``, and shows in red what that says on stderr.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from functools import lru_cache
+from importlib import metadata
+
+_TIMEOUT = 20.0
+_PREAMBLE = re.compile(r"<\?xml[^>]*>\s*|<!DOCTYPE[^>]*>\s*|<!--.*?-->\s*", re.DOTALL)
+
+
+def svg(source: str) -> str | None:
+    """Render DOT as SVG, or give None where nothing can.
+
+    Parameters
+    ----------
+    source
+        The DOT.
+
+    Examples
+    --------
+    >>> drawn = svg("digraph { a -> b }")
+    >>> drawn is None or drawn.startswith("<svg ")
+    True
+    """
+    drawn = _rendered(source, "svg")
+    if drawn is None:
+        return None
+    # What the renderer says about itself would make pictures of two versions differ.
+    text = _PREAMBLE.sub("", drawn.decode("utf-8", "replace")).strip()
+    return text.replace(' xml:space="preserve"', "") + "\n"
+
+
+def png(source: str) -> bytes | None:
+    """Render DOT as PNG, or give None where nothing can."""
+    return _rendered(source, "png")
+
+
+def renderers() -> list[str]:
+    """List the programs that may be asked, in order.
+
+    ``NBFLOW_RENDERER`` names the only one: a program, or ``none``.
+    """
+    chosen = os.environ.get("NBFLOW_RENDERER")
+    if chosen:
+        return [] if chosen == "none" else [chosen]
+    found = (_packaged(), shutil.which("dot"))
+    return [each for each in found if each]
+
+
+def _packaged() -> str | None:
+    """Find the binary of graphviz-pure; the PATH of a kernel often lacks its folder."""
+    try:
+        files = metadata.distribution("graphviz-pure").files or ()
+    except metadata.PackageNotFoundError:
+        return None
+    for each in files:
+        if each.name in ("graphviz-pure", "graphviz-pure.exe"):
+            path = os.path.realpath(os.fspath(each.locate()))
+            if os.access(path, os.X_OK):
+                return path
+    return None
+
+
+def _rendered(source: str, kind: str) -> bytes | None:
+    for program in renderers():
+        try:
+            return _called(program, source, kind)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            continue
+    return None
+
+
+@lru_cache(maxsize=64)
+def _called(program: str, source: str, kind: str) -> bytes:
+    # Only what succeeded is remembered. Warnings on stderr are about font metrics.
+    done = subprocess.run(
+        [program, "-Kdot", f"-T{kind}"],
+        input=source.encode("utf-8", "replace"),
+        capture_output=True,
+        timeout=_TIMEOUT,
+        check=True,
+    )
+    if not done.stdout:
+        raise ValueError("the renderer gave nothing")
+    return done.stdout

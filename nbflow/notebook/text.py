@@ -1,0 +1,222 @@
+"""A flow or a run as indented text: the twin of the picture, and what stands in for it.
+
+A line follows from the line above it, unless it says after which steps it comes.
+Only branches are indented, so a long chain stays at the margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from nbflow.events import RunState, Status, StepState
+from nbflow.expression import ParamRef, leaves, parts_of
+from nbflow.notebook.style import LOOKS, SEVERITY
+from nbflow.notebook.wording import (
+    count,
+    counted,
+    dimensions,
+    duration,
+    printable,
+    without_addresses,
+)
+
+if TYPE_CHECKING:
+    from nbflow.flow import Flow
+    from nbflow.topology import Topology
+
+_NAME = 48
+_REASON = 160
+_DEEPEST = 12
+_MOST_NAMED = 6
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    level: int
+    branches: bool
+    label: str
+    position: int
+
+
+def tree(
+    flow: Flow,
+    state: RunState | None = None,
+    *,
+    limit: int = 1000,
+    deterministic: bool = False,
+) -> str:
+    """Write a flow, or a run of it, as an indented tree.
+
+    Parameters
+    ----------
+    flow
+        What to write.
+    state
+        How a run of it is.
+    limit
+        How many steps are written at most.
+    deterministic
+        Whether to leave out what differs from run to run, such as times.
+
+    Examples
+    --------
+    >>> from nbflow import step
+    >>> print(tree(group_of_two() >> step(max)))  # doctest: +SKIP
+    max: 3 steps
+    ├─ eu
+    └─ us
+    max ← eu, us
+    """
+    topology = flow.topology
+    lines = _lines(topology)
+    shown = lines[:limit]
+    heads = _drawn(shown)
+    if state is not None:
+        heads = _aligned(heads, [_told(state, topology, line, deterministic) for line in shown])
+    title = headline(flow, state, deterministic=deterministic)
+    return "\n".join([title, *heads, *_left_out(lines[limit:], topology, state)])
+
+
+def headline(flow: Flow, state: RunState | None, *, deterministic: bool = False) -> str:
+    """Write in one line what is shown: name, size, and how a run went."""
+    name = printable(flow.name, _NAME)
+    steps = counted(len(flow.topology.nodes), "step")
+    if state is None:
+        opened = [n for node, n in zip(flow.topology.nodes, flow.topology.names) if node.open]
+        lacking = f", open at {_listed(opened)}" if opened else ""
+        return f"{name}: {steps}{lacking}"
+    parts = [f"{LOOKS[state.status].sign} {name}: {state.status.value}", steps]
+    if not deterministic:
+        if state.ended is not None:
+            parts.append(duration(state.ended - state.started))
+        parts.append(f"run {printable(state.run_id, _NAME)}")
+    return ", ".join(part for part in parts if part) + f" ({_counts(state)})"
+
+
+def _counts(state: RunState) -> str:
+    found = state.counts()
+    return ", ".join(f"{count(found[s])} {s.value}" for s in SEVERITY[::-1] if s in found) or "empty"
+
+
+def _lines(topology: Topology) -> list[_Line]:
+    lines: list[_Line] = []
+    levels: list[int] = []
+    sources = sum(not upstream for upstream in topology.upstream)
+    for position, upstream in enumerate(topology.upstream):
+        level, branches = _placed(topology, levels, position, alone=sources == 1)
+        levels.append(level)
+        follows = bool(upstream) and list(upstream) == [position - 1]
+        label = _label(topology, position, follows=follows)
+        lines.append(_Line(min(level, _DEEPEST), branches, label, position))
+    return lines
+
+
+def _placed(
+    topology: Topology, levels: Sequence[int], position: int, *, alone: bool
+) -> tuple[int, bool]:
+    """Say how far a step is indented, and whether it begins a branch."""
+    upstream = topology.upstream[position]
+    if not upstream:
+        return (0, False) if alone else (1, True)
+    if len(upstream) > 1:
+        return max(0, min(levels[each] for each in upstream) - 1), False
+    level = levels[upstream[0]]
+    if len(topology.downstream[upstream[0]]) > 1:
+        return level + 1, True
+    return level, False
+
+
+def _label(topology: Topology, position: int, *, follows: bool) -> str:
+    node = topology.nodes[position]
+    label = printable(topology.names[position], _NAME)
+    if node.call.elements is not None:
+        label += f" × {count(node.call.elements.count)}"
+    params = dict.fromkeys(
+        leaf.name for part in parts_of(node) for leaf in leaves(part) if isinstance(leaf, ParamRef)
+    )
+    if params:
+        label += f" ({_listed([f'{name}=' for name in params])})"
+    names = topology.names
+    if not follows and topology.inputs[position]:
+        label += f" ← {_listed([names[each] for each in topology.inputs[position]])}"
+    if topology.order_only[position]:
+        label += f", after {_listed([names[each] for each in topology.order_only[position]])}"
+    return label
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(printable(name, _NAME) for name in names[:_MOST_NAMED])
+    more = len(names) - _MOST_NAMED
+    return f"{shown} and {count(more)} more" if more > 0 else shown
+
+
+def _drawn(lines: Sequence[_Line]) -> list[str]:
+    """Draw the branches, from the last line up: a branch is closed by what is below it."""
+    drawn: list[str] = []
+    below = [False] * (_DEEPEST + 2)
+    for line in reversed(lines):
+        for level in range(line.level + 1, len(below)):
+            below[level] = False
+        rails = "".join("│  " if below[level] else "   " for level in range(1, line.level))
+        if line.level:
+            if line.branches:
+                rails += "├─ " if below[line.level] else "└─ "
+                below[line.level] = True
+            else:
+                rails += "│  " if below[line.level] else "   "
+        drawn.append(rails + line.label)
+    return drawn[::-1]
+
+
+def _aligned(heads: Sequence[str], told: Sequence[str]) -> list[str]:
+    width = min(max(map(len, heads), default=0), _NAME)
+    pairs = zip(heads, told, strict=True)
+    return [f"{head:<{width}}  {said}".rstrip() for head, said in pairs]
+
+
+def _told(state: RunState, topology: Topology, line: _Line, deterministic: bool) -> str:
+    step = state.steps.get(topology.names[line.position])
+    return "" if step is None else described(step, deterministic=deterministic)
+
+
+def described(step: StepState, *, deterministic: bool = False) -> str:
+    """Say in one line how a step of a run is.
+
+    Examples
+    --------
+    >>> described(StepState("clean", Status.COMPLETED, 2, seconds=0.5, rows=12, columns=3))
+    '✓ completed, 500 ms, 2 attempts, 12 × 3'
+    """
+    parts = [f"{LOOKS[step.status].sign} {step.status.value}"]
+    if step.total is not None:
+        parts.append(f"{count(step.done)}/{count(step.total)} elements")
+        if step.failed:
+            parts.append(f"{count(step.failed)} failed")
+    if not deterministic:
+        parts.append(duration(step.seconds))
+    if step.attempts > 1:
+        parts.append(counted(step.attempts, "attempt"))
+    parts.append(dimensions(step.rows, step.columns))
+    parts.append(printable(step.reason, _REASON))
+    if step.error is not None:
+        message = without_addresses(step.error.message) if deterministic else step.error.message
+        parts.append(printable(f"{step.error.type_name}: {message}", _REASON))
+    return ", ".join(part for part in parts if part)
+
+
+def _left_out(
+    rest: Sequence[_Line], topology: Topology, state: RunState | None
+) -> list[str]:
+    if not rest:
+        return []
+    said = f"… {counted(len(rest), 'more step')}"
+    if state is None:
+        return [said]
+    names = [topology.names[line.position] for line in rest]
+    steps = [state.steps[name] for name in names if name in state.steps]
+    failed = [each.name for each in steps if each.status is Status.FAILED]
+    if not failed:
+        return [said]
+    return [f"{said}, of which {count(len(failed))} failed: {_listed(failed)}"]
