@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbflow.errors import NbflowError
+from nbflow.errors import NbflowError, quoted
 from nbflow.notebook.arguments import (
     Adder,
     Help,
@@ -80,9 +80,11 @@ def _run(given: argparse.Namespace) -> int:
     wait_for_end(run)
     _print_outcome(run)
     if given.report:
+        from nbflow.notebook.html import page
         from nbflow.notebook.report import report
 
-        Path(given.report).write_text(report(run.flow, run.state).page(), encoding="utf-8")
+        html = page(flow.name, report(run.flow, run.state).html)
+        Path(given.report).write_text(html, encoding="utf-8")
         print(f"\nreport written to {given.report}")
     return 0 if run.status == "completed" else 1
 
@@ -96,16 +98,19 @@ def _print_outcome(run: Run) -> None:
     if not shown["reason"].any():
         shown = shown.drop(columns="reason")
     seconds = (run.state.ended or 0.0) - run.state.started
-    with pd.option_context("display.width", 120, "display.max_columns", 12, "display.max_rows", 200):
+    wide = ("display.width", 120, "display.max_columns", 12)
+    with pd.option_context(*wide, "display.max_rows", 200):
         print(f"\n{shown.round({'seconds': 3})}")
-        print(f"\n{run.status} in {seconds:.1f} s")
+    print(f"\n{run.status} in {seconds:.1f} s", flush=True)
+    with pd.option_context(*wide, "display.max_rows", 24, "display.min_rows", 24):
         try:
             print(f"\n{to_frame(run.result())}")
-        except Exception:  # noqa: BLE001 - whatever a step raised is what the user wants to see
+        except BaseException:  # noqa: BLE001 - whatever a step raised is what the user wants to see
             traceback.print_exc()
 
 
 def _show(given: argparse.Namespace) -> int:
+    from nbflow.notebook.html import page
     from nbflow.notebook.source import flow_from
 
     flow = flow_from(given.flow)
@@ -113,11 +118,10 @@ def _show(given: argparse.Namespace) -> int:
     if given.output is None:
         print(picture.text)
         return 0
-    content = {".svg": picture.svg, ".dot": picture.dot, ".html": picture.html}.get(
-        Path(given.output).suffix
-    )
+    forms = {".svg": picture.svg, ".dot": picture.dot, ".html": page(flow.name, picture.html)}
+    content = forms.get(Path(given.output).suffix)
     if content is None:
-        raise NbflowError(f"cannot write {given.output!r}; write .svg, .dot or .html")
+        raise UsageMistake(f"cannot write {quoted(given.output)}; write .svg, .dot or .html")
     Path(given.output).write_text(content, encoding="utf-8")
     return 0
 

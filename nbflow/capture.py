@@ -95,6 +95,16 @@ class _Stream(TextIOBase):
     def writable(self) -> bool:
         return True
 
+    # Libraries ask for these before they print, and the base class answers None.
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return getattr(self._original, "encoding", None) or "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return getattr(self._original, "errors", None) or "backslashreplace"
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
 

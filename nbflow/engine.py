@@ -14,14 +14,15 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from typing import Any
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import dask
 from dask.task_spec import Task, TaskRef
-from distributed import Client, Future, wait
+from distributed import Client, Future, KilledWorker, wait
 
 from nbflow.cluster import threads_of
 from nbflow.errors import RunError, quoted
-from nbflow.events import Event, RunState, Status
+from nbflow.events import Event, RunState, Status, StepState
 from nbflow.failure import recorded
 from nbflow.order import LARGE, Envelope, Orders, Results
 from nbflow.plan import Plan, Segment
@@ -64,11 +65,6 @@ class Execution:
         }
         self.state = RunState.planned(run_id, name, totals, time.time())
 
-    @property
-    def topic(self) -> str:
-        """The Dask topic on which the workers tell of this run."""
-        return f"nbflow-{self._nonce}"
-
     def start(self) -> None:
         """Send everything to the scheduler, and return.
 
@@ -79,8 +75,9 @@ class Execution:
         """
         if not self.plan.segments:
             return
-        graph = self._graph()
-        self.client.subscribe_topic(self.topic, self._receive)
+        ear = _Ear.of(self.client)
+        graph = self._graph(ear.topic)
+        ear.runs[self._nonce] = self
         with dask.annotate(**self._annotations()):
             futures = self.client.get(graph, list(graph), sync=False)
         self.futures = dict(zip(graph, futures, strict=True))
@@ -94,18 +91,19 @@ class Execution:
         plain = "".join(each if each.isascii() and each.isalnum() else "_" for each in name[:40])
         return f"{plain}-{self._nonce}{number:06x}"
 
-    def _graph(self) -> dict[str, Task]:
-        orders = Orders(self.topology, self.plan, self._params, self.topic, here())
+    def _graph(self, topic: str) -> dict[str, Task]:
+        orders = Orders(self.topology, self.plan, self._params, topic, self._nonce, here())
         with local_modules_by_value():
             packed = [orders.parcel(segment) for segment in self.plan.segments]
         large: dict[str, Parcel] = dict(orders.shared)
-        graph = {}
+        graph, inline = {}, 0
         for number, (segment, (parcel, shared)) in enumerate(
             zip(self.plan.segments, packed, strict=True)
         ):
             key = self.key(number)
             first: Any = parcel
-            if parcel.nbytes > LARGE:
+            inline += parcel.nbytes
+            if parcel.nbytes > LARGE or inline > _GRAPH_BYTES:
                 large[f"order-{key}"] = parcel
                 first = TaskRef(f"order-{key}")
             inputs = [*shared, *(self.key(each) for each in segment.upstream)]
@@ -131,8 +129,9 @@ class Execution:
 
     # What comes back
 
-    def _receive(self, message: tuple[float, bytes]) -> None:
-        self._fold(pickle.loads(message[1]))
+    def receive(self, packed: bytes) -> None:
+        """Take in events as a worker has sent them."""
+        self._fold(pickle.loads(packed))
 
     def _fold(self, events: list[Event]) -> None:
         with self.changed:
@@ -159,27 +158,36 @@ class Execution:
             self.changed.wait_for(lambda: self.state.status.final, timeout=1.0)
             if self.state.status.final:
                 return
+        culprits: dict[int, str] = {}
         for number, future in enumerate(self.futures.values()):
-            self._settle(number, future)
+            self._settle(number, future, culprits)
         self._fold(self._ended(Status.CANCELLED, "the run ended without word of this step"))
 
-    def _settle(self, number: int, future: Future) -> None:
-        names = [self.topology.names[each] for each in self.plan.segments[number].positions]
-        open_names = [name for name in names if not self.state.steps[name].status.final]
-        if not open_names or future.status == "finished":
+    def _settle(self, number: int, future: Future, culprits: dict[int, str]) -> None:
+        """Say of the steps of a segment what Dask says of it, if they could not."""
+        segment = self.plan.segments[number]
+        names = [self.topology.names[each] for each in segment.positions]
+        open_steps = [self.state.steps[n] for n in names if not self.state.steps[n].status.final]
+        if not open_steps or future.status == "finished":
             return
         now = time.time()
         if future.status != "error":
             reason = "the cluster was lost"
-            self._fold([Event(n, Status.CANCELLED, now, reason=reason) for n in open_names])
+            self._fold([Event(n.name, Status.CANCELLED, now, reason=reason) for n in open_steps])
             return
-        error = RunError(
-            f"step {quoted(open_names[0])} did not come back: {future.exception()!r}"[:2000]
-        )
-        failed = Event(open_names[0], Status.FAILED, now, error=recorded(error))
-        reason = f"{open_names[0]} failed"
-        rest = [Event(n, Status.SKIPPED, now, reason=reason) for n in open_names[1:]]
-        self._fold([failed, *rest])
+        # Dask gives whatever depends on a lost task the same error.
+        inherited = [culprits[each] for each in segment.upstream if each in culprits]
+        culprit = inherited[0] if inherited else _likely(open_steps)
+        culprits[number] = culprit
+        ended = [
+            Event(each.name, Status.SKIPPED, now, reason=f"{culprit} failed")
+            for each in open_steps
+            if each.name != culprit
+        ]
+        if not inherited:
+            error = RunError(_lost(culprit, len(open_steps), future.exception()))
+            ended.insert(0, Event(culprit, Status.FAILED, now, error=recorded(error)))
+        self._fold(ended)
 
     def _ended(self, status: Status, reason: str) -> list[Event]:
         now = time.time()
@@ -211,6 +219,15 @@ class Execution:
         results = Results(self.client.gather(fetched))
         return {position: results[position] for position in positions}
 
+    def element(self, position: int, number: int) -> Any:
+        """Fetch one element of a mapped step, and little besides."""
+        for home in self.plan.homes[position]:
+            segment = self.plan.segments[home]
+            if segment.start <= number < segment.stop:
+                future = self._fetched(home, self.futures[self.key(home)], (position,))
+                return Results([self.client.gather(future)])[position][number - segment.start]
+        raise RunError(f"there is no element {number}")
+
     def _fetched(self, number: int, future: Future, positions: tuple[int, ...]) -> Future:
         """Give a future of some results of a segment, as little as is sensible."""
         inside = self.plan.segments[number].positions
@@ -220,6 +237,62 @@ class Execution:
             return future
         return self.client.submit(pick, future, positions, pure=False, priority=100)
 
+
+def _likely(steps: list[StepState]) -> str:
+    """Name the step during which a segment was most likely lost."""
+    running = [each.name for each in steps if each.status is Status.RUNNING]
+    return running[0] if running else steps[0].name
+
+
+def _lost(name: str, count: int, error: BaseException) -> str:
+    text = f"step {quoted(name)} did not come back"
+    if count > 1:
+        text += (
+            f", or one of the {count - 1} that travelled with it (.options(fuse=False) keeps them "
+            f"apart)"
+        )
+    if isinstance(error, KilledWorker):
+        return (
+            f"{text}: every worker that ran it died; it may need more memory than a worker has, "
+            f"or end the process"
+        )
+    return f"{text}: {error!r}"[:2000]
+
+
+class _Ear:
+    """Hears the events of all runs of one client.
+
+    They share one topic, because neither Dask's client nor its scheduler ever forgets
+    a topic, and it holds runs weakly, so that one that nobody holds frees its results.
+    """
+
+    _known: WeakKeyDictionary[Client, _Ear] = WeakKeyDictionary()
+    _making = threading.Lock()
+
+    def __init__(self, client: Client) -> None:
+        self.topic = f"nbflow-{client.id}"
+        self.runs: WeakValueDictionary[str, Execution] = WeakValueDictionary()
+        client.subscribe_topic(self.topic, self.hear)
+
+    @classmethod
+    def of(cls, client: Client) -> _Ear:
+        """Give the ear of a client, made when it is first asked for."""
+        with cls._making:
+            ear = cls._known.get(client)
+            if ear is None:
+                ear = cls._known[client] = cls(client)
+            return ear
+
+    def hear(self, message: tuple[float, tuple[str, bytes]]) -> None:
+        """Hand events on to the run that they are of."""
+        run, packed = message[1]
+        execution = self.runs.get(run)
+        if execution is not None:
+            execution.receive(packed)
+
+
+# What travels with the graph passes through the scheduler, and Dask warns above 10 MB.
+_GRAPH_BYTES = 4_000_000
 
 # Up to this size, results that nobody asked for come along: a task to leave them
 # behind would wait for a free thread.

@@ -6,12 +6,15 @@ every later reader see the same `RunState`, and nothing else knows how a run is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 
-from nbflow.tables import Preview
+from nbflow.preview import Preview
+
+
+T = TypeVar("T")
 
 
 class Status(StrEnum):
@@ -80,6 +83,8 @@ class ElementRecords:
         What there is to know, by position; previews only of the first elements.
     rows, columns, bytes
         Totals over the elements; None where an element has no rows.
+    reasons
+        Why elements were skipped, by position.
     """
 
     start: int
@@ -91,6 +96,38 @@ class ElementRecords:
     rows: int | None = None
     columns: int | None = None
     bytes: int = 0
+    reasons: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def stop(self) -> int:
+        """The position after the last element."""
+        return self.start + len(self.statuses)
+
+    def within(self, start: int, stop: int) -> ElementRecords:
+        """Give the part of the records that is about some of the elements.
+
+        The totals cannot be taken apart: the rows are not known any more, and the
+        bytes are a share.
+        """
+        if (start, stop) == (self.start, self.stop):
+            return self
+        first, last = start - self.start, stop - self.start
+
+        def kept(found: Mapping[int, T]) -> dict[int, T]:
+            return {n: each for n, each in found.items() if start <= n < stop}
+
+        return ElementRecords(
+            start,
+            self.statuses[first:last],
+            self.seconds[first:last],
+            kept(self.previews),
+            kept(self.logs),
+            kept(self.errors),
+            None,
+            self.columns,
+            self.bytes * (stop - start) // len(self.statuses),
+            kept(self.reasons),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +197,8 @@ class StepState:
     ----------
     total
         How many elements a mapped step has; None for a plain step.
-    done
-        How many elements have ended, in whatever way.
+    done, failed, skipped
+        How many elements have ended in whatever way, and in these.
     elements
         The records of the elements, in the order of arrival.
     """
@@ -184,6 +221,7 @@ class StepState:
     done: int = 0
     failed: int = 0
     elements: tuple[ElementRecords, ...] = ()
+    skipped: int = 0
 
     def apply(self, event: Event) -> StepState:
         """Fold one event in.
@@ -224,19 +262,30 @@ class StepState:
             self.done,
             self.failed,
             self.elements,
+            self.skipped,
         )
 
     def _apply_elements(self, event: Event, records: ElementRecords) -> StepState:
-        if any(known.start == records.start for known in self.elements):
+        # A batch that Dask computes again tells of its elements in other portions.
+        for start, stop in _gaps(records.start, records.stop, self.elements):
+            self = self._apply_new(event, records.within(start, stop))  # noqa: PLW0642
+        if records.statuses or self.total:
             return self
+        return self._apply_new(event, records)
+
+    def _apply_new(self, event: Event, records: ElementRecords) -> StepState:
         done = self.done + len(records.statuses)
         failed = self.failed + len(records.errors)
+        skipped = self.skipped + len(records.reasons)
         ended = done >= (self.total or 0)
+        status = Status.COMPLETED
+        if failed or skipped:
+            status = Status.FAILED if failed else Status.SKIPPED
         started = event.at - (event.seconds or 0.0)
         started = started if self.started is None else min(self.started, started)
         return replace(
             self,
-            status=(Status.FAILED if failed else Status.COMPLETED) if ended else Status.RUNNING,
+            status=status if ended else Status.RUNNING,
             attempts=max(self.attempts, event.attempt),
             started=started,
             ended=event.at if ended else None,
@@ -248,8 +297,23 @@ class StepState:
             error=self.error or next(iter(records.errors.values()), None),
             done=done,
             failed=failed,
+            skipped=skipped,
+            reason=self.reason or next(iter(records.reasons.values()), ""),
             elements=(*self.elements, records),
         )
+
+
+def _gaps(
+    start: int, stop: int, known: Iterable[ElementRecords]
+) -> Iterator[tuple[int, int]]:
+    """Give the parts of a range that no record is about yet."""
+    overlapping = [each for each in known if each.start < stop and start < each.stop]
+    for each in sorted(overlapping, key=lambda each: each.start):
+        if start < each.start:
+            yield start, each.start
+        start = max(start, each.stop)
+    if start < stop:
+        yield start, stop
 
 
 def _sum(left: int | None, right: int | None, *, first: bool) -> int | None:

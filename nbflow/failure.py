@@ -16,11 +16,19 @@ from tblib import Traceback
 
 from nbflow.errors import RunError
 from nbflow.events import ErrorRecord
-from nbflow.transfer import can_travel, dumps
+from nbflow.expression import ATOMS
+from nbflow.transfer import dumps
 
 _MESSAGE_LIMIT = 8_000
 _TRACEBACK_LIMIT = 64_000
+# Beyond this many bytes a part of an exception travels only in words.
+_PART_LIMIT = 1_000_000
 _CAUSES = 10
+_FRAMES = 60
+
+# Looking at an exception runs code of its class, which may raise anything at all. Even
+# sys.exit() there must not end the worker.
+_ANYTHING = BaseException
 
 
 def recorded(error: BaseException, skip: int = 0) -> ErrorRecord:
@@ -68,35 +76,46 @@ def cut(text: str, limit: int) -> str:
 def _said(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:  # noqa: BLE001 - a user's __str__ may raise anything
+    except _ANYTHING:
         return "(its message cannot be read)"
 
 
 def _formatted(error: BaseException, start: TracebackType | None) -> str:
     try:
         return "".join(traceback.format_exception(type(error), error, start))
-    except Exception:  # noqa: BLE001 - formatting reads attributes of the user's classes
+    except _ANYTHING:
         return f"{type(error).__name__}: {_said(error)}"
 
 
 def _packed(error: BaseException, start: TracebackType | None) -> bytes | None:
     try:
         return dumps(_taken_apart(error, start, _CAUSES))
-    except Exception:  # noqa: BLE001 - a class may refuse to be pickled at all
+    except _ANYTHING:
         return None
 
 
 def _taken_apart(error: BaseException, start: TracebackType | None, depth: int) -> dict[str, Any]:
-    cause = error.__cause__ if depth else None
-    context = error.__context__ if depth and not error.__suppress_context__ else None
+    def other(each: BaseException | None) -> dict[str, Any] | None:
+        if each is None or not depth:
+            return None
+        return _taken_apart(each, each.__traceback__, depth - 1)
+
+    members = None
+    if isinstance(error, BaseExceptionGroup):
+        members = [
+            other(each) or _taken_apart(RunError(_part(_said_of(each))), None, 0)
+            for each in error.exceptions
+        ]
     return {
-        "whole": _whole(error),
+        # A group is put together again from its members, each of which has its own ways.
+        "whole": None if members is not None else _whole(error),
         "class": type(error),
-        "args": tuple(each if can_travel(each) else _said_of(each) for each in error.args),
-        "state": {key: each for key, each in vars(error).items() if can_travel(each)},
-        "traceback": None if start is None else Traceback(start).to_dict(),
-        "cause": cause and _taken_apart(cause, cause.__traceback__, depth - 1),
-        "context": context and _taken_apart(context, context.__traceback__, depth - 1),
+        "args": tuple(map(_part, error.args[: 1 if members is not None else None])),
+        "state": _state(error),
+        "traceback": None if start is None else _shortened(start).to_dict(),
+        "cause": other(error.__cause__),
+        "context": other(None if error.__suppress_context__ else error.__context__),
+        "members": members,
     }
 
 
@@ -104,17 +123,60 @@ def _whole(error: BaseException) -> bytes | None:
     """Pickle as the class itself wants it, if that gives the same exception back."""
     try:
         data = dumps(error)
+        if len(data) > _PART_LIMIT:
+            return None
         copy = pickle.loads(data)
-    except Exception:  # noqa: BLE001 - a user's __reduce__ or __init__ may raise anything
+        same = type(copy) is type(error) and copy.args == error.args
+        return data if same and _said(copy) == _said(error) else None
+    except _ANYTHING:
         return None
-    same = type(copy) is type(error) and copy.args == error.args and _said(copy) == _said(error)
-    return data if same else None
+
+
+def _state(error: BaseException) -> dict[str, Any]:
+    """Read the attributes of an exception, those in slots included."""
+    found = dict(vars(error))
+    for kind in type(error).__mro__:
+        slots = vars(kind).get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(error, name):
+                found[name] = getattr(error, name)
+    return {key: _part(each) for key, each in found.items() if _travels(each)}
+
+
+def _part(value: Any) -> Any:
+    """Give a part of an exception, or its words if it cannot travel or is too large."""
+    if isinstance(value, str):
+        return cut(value, _PART_LIMIT // 20)
+    return value if _travels(value) else cut(_said_of(value), _MESSAGE_LIMIT)
+
+
+def _travels(value: Any) -> bool:
+    if type(value) in ATOMS:
+        return True
+    try:
+        data = dumps(value)
+        if len(data) <= _PART_LIMIT:
+            pickle.loads(data)
+            return True
+    except _ANYTHING:
+        pass
+    return False
+
+
+def _shortened(start: TracebackType) -> Traceback:
+    """Copy a traceback, leaving out the middle of an endless recursion."""
+    links = [Traceback(start)]
+    while links[-1].tb_next is not None:
+        links.append(links[-1].tb_next)
+    if len(links) > _FRAMES:
+        links[_FRAMES // 2 - 1].tb_next = links[-_FRAMES // 2]
+    return links[0]
 
 
 def _said_of(value: Any) -> str:
     try:
         return repr(value)
-    except Exception:  # noqa: BLE001 - a user's __repr__ may raise anything
+    except _ANYTHING:
         return f"<{type(value).__name__}>"
 
 
@@ -135,7 +197,11 @@ def _built(parts: dict[str, Any]) -> BaseException:
         return whole
     kind: type[BaseException] = parts["class"]
     # Without __init__, whose arguments need not be those that the exception keeps.
-    error = kind.__new__(kind, *parts["args"])
-    error.args = parts["args"]
-    error.__dict__.update(parts["state"])
+    if parts["members"]:
+        error = kind.__new__(kind, *parts["args"], [_unpacked(each) for each in parts["members"]])
+    else:
+        error = kind.__new__(kind, *parts["args"])
+        error.args = parts["args"]
+    for name, value in parts["state"].items():
+        object.__setattr__(error, name, value)
     return error

@@ -6,7 +6,7 @@ in `nbflow.wiring`; what running means is found in `nbflow.run`.
 
 from __future__ import annotations
 
-import types
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -21,6 +21,7 @@ from nbflow.errors import (
 )
 from nbflow.evaluate import evaluate
 from nbflow.expression import (
+    ATOMS,
     Call,
     Const,
     DictOf,
@@ -39,9 +40,6 @@ if TYPE_CHECKING:
 
     from nbflow.notebook.picture import Picture
     from nbflow.run import Run
-
-# What a bare function on the left of >> may be; other callables are values.
-_FUNCTIONS = (types.FunctionType, types.BuiltinFunctionType, types.MethodType)
 
 Names = dict[str, Definition]
 
@@ -194,7 +192,7 @@ class Flow(Composable):
         return hash(self.topology.names)
 
     def __repr__(self) -> str:
-        label = f"{self._label!r}, " if self._label is not None else ""
+        label = f"{quoted(self._label)}, " if self._label is not None else ""
         try:
             names = self.topology.names
             edges = sum(map(len, self.topology.upstream))
@@ -373,16 +371,28 @@ def source(value: Any) -> Flow:
     """
     if isinstance(value, (set, frozenset)):
         raise FlowError("a set has no order, so its values cannot be handed on; write a list")
-    if isinstance(value, _FUNCTIONS):
+    if _is_function(value):
         return function_flow(value)
-    if type(value) is list and any(isinstance(each, _FUNCTIONS) for each in value):
-        value = [function_flow(each) if isinstance(each, _FUNCTIONS) else each for each in value]
+    if type(value) is list:
+        value = [function_flow(each) if _is_function(each) else each for each in value]
     flow = lift(value)
     if isinstance(flow.expression, Const) and type(value) is tuple:
         return Flow(TupleOf(tuple(map(Const, value))), {})
     if isinstance(flow.expression, Const) and type(value) is dict:
         return Flow(DictOf(tuple(value), tuple(map(Const, value.values()))), {})
     return flow
+
+
+def _is_function(value: Any) -> bool:
+    """Tell whether a value on the left of ``>>`` is a function, however it was made.
+
+    Classes and objects that can be called, such as a fitted model, are values there.
+    """
+    if type(value) in ATOMS or isinstance(value, (type, Composable)) or not callable(value):
+        return False
+    return isinstance(value, functools.partial) or isinstance(
+        getattr(value, "__name__", None), str
+    )
 
 
 def lift(value: Any) -> Flow:

@@ -20,10 +20,11 @@ from nbflow.expression import (
     ListOf,
     Node,
     ParamRef,
+    nodes_in,
     transformed,
 )
 from nbflow.plan import Plan, Segment
-from nbflow.tables import size_of
+from nbflow.size import size_of
 from nbflow.topology import Topology
 from nbflow.transfer import Parcel, dumps
 
@@ -56,7 +57,8 @@ class Work:
     own
         How many of `args`, at the end, are not from upstream.
     upstream
-        The positions that must have succeeded.
+        The positions that must have succeeded; what only the items of a map need is
+        not among them, for each element has its own.
     start
         The number of the first element, for a batch of a mapped step.
     """
@@ -78,13 +80,14 @@ class Order:
 
     Attributes
     ----------
-    topic
-        Where events are sent.
+    topic, run
+        Where events are sent, and which run they are of.
     sender
         The process that made the order, so that a worker knows its own.
     """
 
     topic: str
+    run: str
     sender: tuple[str, int]
     functions: tuple[bytes, ...]
     shared: tuple[str, ...]
@@ -176,12 +179,14 @@ class Orders:
         plan: Plan,
         params: Mapping[str, Any],
         topic: str,
+        run: str,
         sender: tuple[str, int],
     ) -> None:
         self.topology = topology
         self.plan = plan
         self.params = params
         self.topic = topic
+        self.run = run
         self.sender = sender
         self.shared: dict[str, Parcel] = {}
         self._shared_keys: dict[int, str | None] = {}
@@ -199,7 +204,7 @@ class Orders:
         needed: dict[str, None] = {}
         work = tuple(self._work(each, segment, functions, needed) for each in segment.positions)
         packed = tuple(self._packed[each] for each in functions)
-        order = Order(self.topic, self.sender, packed, tuple(needed), work)
+        order = Order(self.topic, self.run, self.sender, packed, tuple(needed), work)
         try:
             return Parcel.of(order), tuple(needed)
         except Exception as error:
@@ -228,10 +233,15 @@ class Orders:
             tuple(transformed(each, change) for each in node.args),
             tuple((key, transformed(each, change)) for key, each in node.kwargs),
             len(node.call.args),
-            self.topology.upstream[position],
+            self.topology.upstream[position] if elements is None else self._shared_by_all(node),
             elements,
             segment.start,
         )
+
+    def _shared_by_all(self, node: Node) -> tuple[int, ...]:
+        parts = (*node.args, *(each for _, each in node.kwargs), *node.after)
+        needed = (self.topology.index[id(each)] for part in parts for each in nodes_in(part))
+        return tuple(dict.fromkeys(needed))
 
     def _leaf(self, leaf: Expression, name: str, needed: dict[str, None]) -> Any:
         if isinstance(leaf, Node):
@@ -249,7 +259,7 @@ class Orders:
         if id(value) not in self._shared_keys:
             key = None
             if size_of(value) > LARGE:
-                key = f"constant-{self.topic.rpartition('-')[2]}{len(self.shared):04x}"
+                key = f"constant-{self.run}{len(self.shared):04x}"
                 self.shared[key] = _parcelled(value, f"an argument of step {quoted(name)}")
             self._shared_keys[id(value)] = key
         return self._shared_keys[id(value)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 
@@ -18,7 +19,9 @@ def prepare() -> None:
 
 
 def _warm() -> None:
-    import pandas  # noqa: F401, ICN001
-    import pyarrow  # noqa: F401
+    # A worker that cannot import one of them says so when a step needs it.
+    with contextlib.suppress(ImportError):
+        import pandas  # noqa: F401, ICN001
+        import pyarrow  # noqa: F401
 
-    import nbflow.worker  # noqa: F401
+        import nbflow.worker  # noqa: F401

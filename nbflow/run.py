@@ -6,10 +6,12 @@ import asyncio
 import re
 import time
 import uuid
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from nbflow.cluster import current_client
+from nbflow.deterministic import is_deterministic
 from nbflow.engine import Execution
 from nbflow.errors import (
     FlowError,
@@ -22,7 +24,7 @@ from nbflow.errors import (
 )
 from nbflow.evaluate import bound_params, resolve
 from nbflow.events import Event, RunState, Status, StepState
-from nbflow.expression import ParamRef, nodes_in
+from nbflow.expression import Node, ParamRef, nodes_in
 from nbflow.failure import revived
 from nbflow.flow import Composable, Flow
 from nbflow.tables import elements_to_frame, to_frame
@@ -56,6 +58,7 @@ class Run:
         self._execution = execution
         self._errors: dict[str, BaseException] = {}
         self._tracebacks: dict[int, TracebackType | None] = {}
+        self._noted = False
 
     # How it is
 
@@ -154,8 +157,9 @@ class Run:
                 f"{_reason(state) or 'look at run.steps'}"
             ) from self.error(name)
         position = self._execution.topology.positions[name]
-        value = self._execution.values([position])[position]
-        return value if element is None else value[element]
+        if element is not None:
+            return self._execution.element(position, element)
+        return self._execution.values([position])[position]
 
     def __getitem__(self, step: Any) -> pd.DataFrame:
         """Give the result of a step as a DataFrame."""
@@ -226,7 +230,8 @@ class Run:
         if error is None:
             reasons = {each.reason for each in state.steps.values() if each.reason}
             raise RunError(f"run {quoted(self.id)} is {state.status}: {'; '.join(sorted(reasons))}")
-        if not getattr(error, "__notes__", None):
+        if not self._noted:
+            self._noted = True
             error.add_note(_note(self.id, failed))
         # Each raise would otherwise add our frames to those of the raise before.
         raise error.with_traceback(self._tracebacks[id(error)])
@@ -234,9 +239,7 @@ class Run:
     # Finding a step
 
     def _found(self, step: Any) -> tuple[str, int | None]:
-        name = step
-        if isinstance(step, Composable):
-            name = step._flow().name
+        name = self._name_of(step) if isinstance(step, Composable) else step
         if isinstance(name, str):
             if name in self.state.steps:
                 return name, None
@@ -248,6 +251,24 @@ class Run:
         raise UnknownStepError(
             f"the run has no step {quoted(name)}; {did_you_mean(name, self.state.steps)}"
         )
+
+    def _name_of(self, step: Composable) -> str:
+        """Find a step or a part of the flow among the nodes of the run."""
+        topology, node = self._execution.topology, step._flow().expression
+        if not isinstance(node, Node):
+            raise UnknownStepError(f"{step!r} ends in no step; name the step that is meant")
+        if id(node) in topology.index:
+            return topology.names[topology.index[id(node)]]
+        calls = [each.call.identity for each in topology.nodes]
+        found = [n for n, each in enumerate(calls) if each == node.call.identity]
+        if not found:
+            definition = node.call.definition
+            alike = enumerate(each.call.definition for each in topology.nodes)
+            found = [n for n, each in alike if definition.same_as(each)]
+        if len(found) > 1:
+            names = ", ".join(quoted(topology.names[each]) for each in found[:8])
+            raise UnknownStepError(f"{step!r} is several steps of the run: {names}; name one")
+        return topology.names[found[0]] if found else node.call.definition.name
 
     def _wait_for(self, name: str) -> None:
         execution = self._execution
@@ -269,6 +290,8 @@ class Run:
     # What it looks like
 
     def __repr__(self) -> str:
+        if is_deterministic():
+            return f"Run({self.name!r}, {self.status}, {len(self.state.steps)} steps)"
         return f"Run({self.name!r}, id={self.id!r}, {self.status}, {len(self.state.steps)} steps)"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
@@ -278,10 +301,16 @@ class Run:
 
 
 def steps_table(state: RunState) -> pd.DataFrame:
-    """Make the table of steps of a run."""
+    """Make the table of steps of a run.
+
+    With ``NBFLOW_DETERMINISTIC=1``, what differs from run to run is left empty.
+    """
     import pandas as pd
 
-    steps = state.steps.values()
+    steps = list(state.steps.values())
+    if is_deterministic():
+        unmeasured = {"started": None, "seconds": None, "bytes": None, "worker": ""}
+        steps = [replace(each, **unmeasured) for each in steps]
     started = [each.started if each.started is not None else float("nan") for each in steps]
     return pd.DataFrame(
         {

@@ -162,6 +162,10 @@ class Step(Composable):
         """Start the step alone, as `Flow.submit` does."""
         return self._flow().submit(*inputs, **options)
 
+    async def arun(self, *inputs: Any, **options: Any) -> Any:
+        """Run the step alone, as `Flow.arun` does."""
+        return await self._flow().arun(*inputs, **options)
+
     def call(self, *inputs: Any, params: dict[str, Any] | None = None) -> Any:
         """Compute the step alone in plain Python, as `Flow.call` does."""
         return self._flow().call(*inputs, params=params)

@@ -19,11 +19,12 @@ from distributed import get_worker
 
 from nbflow.capture import Pad, captured
 from nbflow.errors import TransferError, quoted
-from nbflow.evaluate import arguments, calls_of, checked, invoke
+from nbflow.evaluate import arguments, calls_of, checked, invoke, items_of
 from nbflow.events import ElementRecords, ErrorRecord, Event, Status
+from nbflow.expression import leaves
 from nbflow.failure import recorded
 from nbflow.order import Envelope, Failure, Order, Ref, Results, Work
-from nbflow.tables import Preview, preview
+from nbflow.preview import Preview, preview
 from nbflow.transfer import PROTOCOL, Parcel, can_travel
 
 FLUSH_SECONDS = 0.05
@@ -46,7 +47,9 @@ def run_segment(order: Parcel, *inputs: Any) -> Envelope:
     parcels = [each for each in inputs if isinstance(each, Parcel)]
     shared = dict(zip(opened.shared, parcels, strict=True))
     results = Results([each for each in inputs if isinstance(each, Envelope)])
-    with Recorder(opened.topic) as recorder, captured(every_level=opened.sender != here()) as pad:
+    every_level = opened.sender != here()
+    recorder = Recorder(opened.topic, opened.run)
+    with recorder, captured(every_level=every_level) as pad:
         return _Loop(opened, results, shared, recorder, pad).run()
 
 
@@ -96,6 +99,14 @@ class _Loop:
                     return failures[position].culprit
         return None
 
+    def _culprit_of_item(self, item: Any) -> str | None:
+        failures = self.results.failures
+        if failures:
+            for leaf in leaves(item):
+                if isinstance(leaf, Ref) and leaf.position in failures:
+                    return failures[leaf.position].culprit
+        return None
+
     def _end(self, work: Work, failure: Failure) -> None:
         self.results.failures[work.position] = failure
         self.envelope.failures[work.position] = failure
@@ -126,15 +137,24 @@ class _Loop:
         self.envelope.nbytes += look.bytes if look is not None else 0
 
     def _run_elements(self, work: Work) -> None:
+        assert work.elements is not None
         batch = _ElementBatch(work, self.recorder)
-        for offset, args in enumerate(calls_of(work.args, work.own, work.elements)):
-            number = work.start + offset
+        calls = calls_of(work.args, work.own, work.elements)
+        for number, (item, args) in enumerate(
+            zip(items_of(work.elements), calls, strict=True), work.start
+        ):
+            culprit = self._culprit_of_item(item)
+            if culprit is not None:
+                batch.skip(number, culprit)
+                continue
             self.recorder.running(work.name, time.time())
             value, seconds, look, error = self._attempt(work, args, f"{work.name}[{number}]")
             batch.add(number, value, seconds, look, error, self.pad.take())
         batch.send()
         if batch.failed is not None:
             self._end(work, Failure(Status.FAILED, f"{work.name}[{batch.failed}]"))
+        elif batch.culprit is not None:
+            self._end(work, Failure(Status.SKIPPED, batch.culprit))
         self.results.values[work.position] = batch.values
         self.envelope.values[work.position] = batch.values
         self.envelope.starts[work.position] = work.start
@@ -183,6 +203,7 @@ class _ElementBatch:
         self.recorder = recorder
         self.values: list[Any] = []
         self.failed: int | None = None
+        self.culprit: str | None = None
         self.nbytes = 0
         self._clear(work.start)
 
@@ -194,6 +215,7 @@ class _ElementBatch:
         self.previews: dict[int, Preview] = {}
         self.logs: dict[int, str] = {}
         self.errors: dict[int, ErrorRecord] = {}
+        self.reasons: dict[int, str] = {}
         self.rows: int | None = 0
         self.columns: int | None = 0
         self.bytes = 0
@@ -217,6 +239,16 @@ class _ElementBatch:
             self.failed = number if self.failed is None else self.failed
         if look is not None:
             self._measure(number, look)
+        if self.recorder.due():
+            self.send()
+
+    def skip(self, number: int, culprit: str) -> None:
+        # An empty place keeps the others where they belong.
+        self.values.append(None)
+        self.statuses.append(Status.SKIPPED)
+        self.seconds.append(0.0)
+        self.reasons[number] = f"{culprit} failed"
+        self.culprit = self.culprit or culprit
         if self.recorder.due():
             self.send()
 
@@ -244,6 +276,7 @@ class _ElementBatch:
             self.rows,
             self.columns,
             self.bytes,
+            self.reasons,
         )
         now = time.time()
         status = Status.FAILED if self.errors else Status.COMPLETED
@@ -262,8 +295,9 @@ class Recorder:
     run even if it never comes back.
     """
 
-    def __init__(self, topic: str) -> None:
+    def __init__(self, topic: str, run: str) -> None:
         self.topic = topic
+        self.run = run
         self.worker = get_worker()
         self.address = self.worker.address
         self._events: list[Event] = []
@@ -277,12 +311,14 @@ class Recorder:
 
     def __exit__(self, *_: object) -> None:
         _flusher.forget(self)
-        self._running = None
+        with self._lock:
+            self._running = None
         self.flush()
 
     def running(self, step: str, at: float) -> None:
         """Take note of the step that runs now."""
-        self._running = (step, at)
+        with self._lock:
+            self._running = (step, at)
         if self.due():
             self.flush()
 
@@ -298,15 +334,18 @@ class Recorder:
 
     def flush(self) -> None:
         """Send what there is."""
+        # Sent under the lock: the order is kept, and at the end of a segment nothing is
+        # still in the hands of the other thread.
         with self._lock:
             events, self._events = self._events, []
             running, self._running = self._running, None
             self._sent = time.perf_counter()
-        if running is not None:
-            name, at = running
-            events.append(Event(name, Status.RUNNING, at, 1, self.address))
-        if events:
-            self.worker.log_event(self.topic, pickle.dumps(events, protocol=PROTOCOL))
+            if running is not None:
+                name, at = running
+                events.append(Event(name, Status.RUNNING, at, 1, self.address))
+            if events:
+                packed = pickle.dumps(events, protocol=PROTOCOL)
+                self.worker.log_event(self.topic, (self.run, packed))
 
 
 class _Flusher:

@@ -231,7 +231,7 @@ def meaning(tree: Tree) -> Any:
 
 
 def _flowing(tree: Tree, value: Any) -> Any:
-    spread = tree.children[0].kind
+    spread = written_shape(tree.children[0])
     first, *others = tree.uids or (0,)
     if tree.kind == "fan":
         numbers = iter(tree.uids)
@@ -242,6 +242,11 @@ def _flowing(tree: Tree, value: Any) -> Any:
     for uid in others:
         result = value_told(result, uid)
     return result
+
+
+def written_shape(tree: Tree) -> str:
+    """Say what stands on the left of ``>>``: a fan-out into a tuple is a tuple."""
+    return type(tree.data).__name__ if tree.kind == "fan" else tree.kind
 
 
 def _received(spread: str, value: Any, uid: int) -> Any:
@@ -340,7 +345,7 @@ class Builder:
         return upstream >> call.map(parts[1:])
 
     def _flow(self, tree: Tree, left: Any) -> Any:
-        spread, (first, *others) = tree.children[0].kind, tree.uids or (0,)
+        spread, (first, *others) = written_shape(tree.children[0]), tree.uids or (0,)
         if tree.kind == "fan":
             numbers = iter(tree.uids)
             return chain(left) >> filled(tree.data, lambda: self._receiver(spread, next(numbers)))

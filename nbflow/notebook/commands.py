@@ -13,9 +13,13 @@ def _add_run(to: argparse.ArgumentParser) -> None:
     to.add_argument("flow", help="the name of a flow")
     to.add_argument("inputs", nargs="*", help="names or values for its open first steps")
     add_params(to)
-    to.add_argument("--cluster", metavar="ADDRESS", help="where to run, instead of the current cluster")
+    to.add_argument(
+        "--cluster", metavar="ADDRESS", help="where to run, instead of the current cluster"
+    )
     to.add_argument("--no-wait", action="store_true", help="start it, and return at once")
-    to.add_argument("--no-raise", action="store_true", help="show a failed run without its traceback")
+    to.add_argument(
+        "--no-raise", action="store_true", help="show a failed run without its traceback"
+    )
 
 
 def _add_show(to: argparse.ArgumentParser) -> None:

@@ -25,7 +25,9 @@ def flow_matcher(context: CompletionContext) -> dict[str, Any]:
     if not line.startswith(tuple(f"%{name} " for name in MAGIC_NAMES)):
         return {"completions": [], "suppress": False}
     word = "" if line.endswith(" ") else line.split()[-1]
-    found = [each for each in offered(line.split(), word, get_ipython().user_ns) if each.startswith(word)]
+    found = [
+        each for each in offered(line.split(), word, get_ipython().user_ns) if each.startswith(word)
+    ]
     return {
         "completions": [SimpleCompletion(text=each, type="flow") for each in found],
         "suppress": True,
@@ -62,7 +64,9 @@ def _values(before: list[str], names: Mapping[str, Any]) -> list[str]:
     command, previous = before[1], before[-1]
     chosen = names.get(before[2]) if len(before) > 2 else None
     if previous in ("--param", "-p"):
-        return [f"{name}=" for name in chosen._flow().params] if isinstance(chosen, Composable) else []
+        return (
+            [f"{name}=" for name in chosen._flow().params] if isinstance(chosen, Composable) else []
+        )
     if previous == "--focus":
         return chosen._flow().steps if isinstance(chosen, Composable) else []
     if command == "steps" or previous == "--run":

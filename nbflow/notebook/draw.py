@@ -7,7 +7,6 @@ renderer can draw one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import graphviz
@@ -16,12 +15,15 @@ from graphviz.quoting import NoHtml
 from nbflow.errors import FlowError, did_you_mean, quoted
 from nbflow.events import RunState, Status, StepState
 from nbflow.notebook import style
-from nbflow.notebook.scene import Arrow, Figure, Scene, checked, scene
+from nbflow.notebook.scene import checked, scene
 from nbflow.notebook.style import LOOKS, PLAIN, SEVERITY, SHAPES, Kind
 from nbflow.notebook.wording import count, counted, dimensions, duration, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from nbflow.flow import Flow
+    from nbflow.notebook.figure import Arrow, Figure, Scene
 
 _TITLE = 32
 _TOOLTIP = 300
@@ -75,9 +77,7 @@ def digraph(
     n0 [label=abs color="#5b7fae" fillcolor="#eef3fa" fontcolor="#1c2f4a"]
     """
     for name in unknown:
-        raise FlowError(
-            f"there is no drawing option {quoted(name)}; {did_you_mean(name, OPTIONS)}"
-        )
+        raise FlowError(f"there is no drawing option {quoted(name)}; {did_you_mean(name, OPTIONS)}")
     checked(direction, collapse, hops)
     topology = flow.topology
     states = [] if state is None else [state.steps.get(name) for name in topology.names]
@@ -103,7 +103,8 @@ class _Drawing:
         self.figures = {figure.key: figure for figure in seen.figures}
 
     def digraph(self, direction: str) -> graphviz.Digraph:
-        graph = graphviz.Digraph(
+        """Write it as DOT."""
+        graph: graphviz.Digraph = graphviz.Digraph(
             "flow",
             graph_attr={**style.GRAPH, "rankdir": direction},
             node_attr=dict(style.NODE),
@@ -126,7 +127,8 @@ class _Drawing:
         if figure.kind not in _STEPS:
             return {"label": _literal(title), **SHAPES[figure.kind]}
         states = self._states(figure)
-        lines = [title, *self._lines(figure, states, last=last)]
+        detail = [figure.detail] if figure.detail else []
+        lines = [title, *detail, *self._lines(figure, states, last=last)]
         status = worst(states)
         look = PLAIN if status is None else LOOKS[status]
         attributes = {
@@ -154,10 +156,7 @@ class _Drawing:
     def _lines(self, figure: Figure, states: list[StepState], *, last: bool) -> list[str]:
         if not states:
             return []
-        if len(figure.members) > 1:
-            parts = [tally(states)]
-        else:
-            parts = _told(states[0], self.deterministic)
+        parts = [tally(states)] if len(figure.members) > 1 else _told(states[0], self.deterministic)
         shown = [part for part in (*parts, total(states) if last else "") if part]
         return [" · ".join(shown)] if shown else []
 
@@ -248,8 +247,3 @@ def _told(state: StepState, deterministic: bool) -> list[str]:
 def _literal(*lines: str) -> NoHtml:
     """Make a label of which Graphviz shows every character as it is."""
     return NoHtml("\\n".join(line.replace("\\", "\\\\") for line in lines))
-
-
-def statuses(state: RunState) -> Mapping[str, Status]:
-    """Give the status of every step by name."""
-    return {name: each.status for name, each in state.steps.items()}

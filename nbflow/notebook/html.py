@@ -7,7 +7,10 @@ leaves in a notebook that is not trusted.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", "`": "&#x60;"}
@@ -42,17 +45,14 @@ def element(name: str, *children: str, **attributes: str) -> Markup:
     children
         What is inside it.
     attributes
-        Its attributes; an empty one is left out, and ``open_`` stands for a bare
-        ``open``.
+        Its attributes; an empty one is left out.
 
     Examples
     --------
     >>> element("p", "1 < 2", element("br"), style="color: red")
     '<p style="color: red">1 &lt; 2<br></p>'
     """
-    shown = "".join(
-        f' {key.rstrip("_")}="{escaped(value)}"' for key, value in attributes.items() if value
-    )
+    shown = "".join(f' {key}="{escaped(value)}"' for key, value in attributes.items() if value)
     if name in _VOID:
         return Markup(f"<{name}{shown}>")
     return Markup(f"<{name}{shown}>{joined(children)}</{name}>")
@@ -67,3 +67,24 @@ def image(svg: str, alt: str, style: str) -> Markup:
     """Show an SVG as an image, which a notebook that is not trusted shows too."""
     encoded = base64.b64encode(svg.encode("utf-8", "replace")).decode("ascii")
     return element("img", src=f"data:image/svg+xml;base64,{encoded}", alt=alt, style=style)
+
+
+def page(title: str, body: str) -> str:
+    """Make a page of its own of a picture or a report.
+
+    Parameters
+    ----------
+    title
+        What the page is called, as plain text.
+    body
+        The HTML of the picture or report.
+
+    Examples
+    --------
+    >>> "<title>a &lt; b</title>" in page("a < b", "<p>text</p>")
+    True
+    """
+    head = f'<meta charset="utf-8"><title>{escaped(title)}</title>'
+    look = "font: 14px/1.4 sans-serif; margin: 24px; color: #222; background: #fff"
+    shown = f'<head>{head}</head><body style="{look}">{body}</body>'
+    return f'<!DOCTYPE html>\n<html lang="en">{shown}</html>\n'

@@ -18,6 +18,7 @@ from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
 from nbflow.notebook.completion import flow_matcher
 from nbflow.run import Run, last_run, wait_for_end
 
+
 @magics_class
 class FlowMagics(Magics):
     """The commands behind ``%flow``."""

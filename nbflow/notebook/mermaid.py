@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from nbflow.flow import Flow
 
 _TITLE = 40
-_PLAIN = frozenset(" .,-_×…")
+_PLAIN = frozenset(" .,_=?×…")
 _BRACKETS = {
     Kind.STEP: ("[", "]"),
     Kind.MAPPED: ("[[", "]]"),
@@ -42,7 +42,7 @@ def mermaid(flow: Flow) -> str:
     flowchart LR
         n0["abs"]
         n1["str"]
-        i0(["x"])
+        i0(["x = ?"])
         i0 -.-> n0
         n0 --> n1
     <BLANKLINE>

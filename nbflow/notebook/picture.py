@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from nbflow.deterministic import is_deterministic
 from nbflow.errors import NbflowError
-from nbflow.events import RunState
 from nbflow.notebook import render
-from nbflow.notebook.deterministic import is_deterministic
 from nbflow.notebook.draw import digraph
 from nbflow.notebook.html import Markup, element, image
 from nbflow.notebook.text import headline, tree
-from nbflow.notebook.wording import printable
+from nbflow.notebook.wording import counted, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from nbflow.events import RunState
     from nbflow.flow import Flow
 
 _ALT = 400
 # What is shown without scrolling; a larger picture would be illegible if shrunk.
-_WIDEST = 1500
+_WIDEST = 1050
+_MOST_LINES = 200
 _FRAME = "overflow: auto; max-height: 680px; margin: 4px 0"
-_CARD = "background-color: #ffffff; border-radius: 6px; margin: 0"
+_TEXT = "line-height: 1.35; margin: 4px 0"
 _WIDTH = re.compile(r'<svg width="(\d+)')
 
 
@@ -65,18 +67,30 @@ class Picture:
 
     @cached_property
     def html(self) -> str:
-        """The drawing as an image, or the text where nothing can render it."""
-        return str(self.markup())
+        """The drawing as an image with the text beneath, or the text alone."""
+        if self.svg is None:
+            return str(self.image())
+        title, _, steps = self.text.partition("\n")
+        if steps.count("\n") > _MOST_LINES:
+            lines = steps.split("\n")
+            more = counted(len(lines) - _MOST_LINES, "more line")
+            steps = "\n".join([*lines[:_MOST_LINES], f"… {more}"])
+        folded = element(
+            "details",
+            element("summary", title, style="opacity: 0.7"),
+            element("pre", steps, style=_TEXT),
+        )
+        return str(element("div", self.image(), folded))
 
-    def markup(self) -> Markup:
-        """Give the HTML as part of a larger page."""
+    def image(self) -> Markup:
+        """Give the drawing as part of a larger page, or the text where nothing can render it."""
         svg = self.svg
         if svg is None:
-            return element("pre", self.text, style="line-height: 1.35")
+            return element("pre", self.text, style=_TEXT)
         found = _WIDTH.match(svg)
         wide = found is not None and int(found.group(1)) > _WIDEST
         fit = "max-width: none" if wide else "max-width: 100%"
-        return element("div", image(svg, self.alt, f"{_CARD}; {fit}"), style=_FRAME)
+        return element("div", image(svg, self.alt, f"margin: 0; {fit}"), style=_FRAME)
 
     def mimebundle(self) -> dict[str, str]:
         """Give the forms that a notebook saves."""

@@ -7,17 +7,20 @@ from it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from nbflow.errors import FlowError, UnknownStepError, did_you_mean, quoted
-from nbflow.expression import Const, Expression, Node, ParamRef, leaves, parts_of
+from nbflow.expression import ParamRef
+from nbflow.notebook.feeds import Feeds, leaves_of
+from nbflow.notebook.figure import Arrow, Figure, Scene
 from nbflow.notebook.stacks import Links, Strand, alike, depths
 from nbflow.notebook.style import Kind
-from nbflow.notebook.wording import count, counted, dimensions
+from nbflow.notebook.wording import count, counted, printable
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+
     from nbflow.topology import Topology
 
 SIDE_BY_SIDE = 8
@@ -25,47 +28,8 @@ CROWDED = 150
 _CROWDED_EDGES = 600
 _FEWEST_FOLDED = 3
 _BANDS = 40
-_MANY_FEEDS = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One thing in a picture.
-
-    Attributes
-    ----------
-    key
-        What edges call it: a letter and a position, the same in every process.
-    kind
-        What it stands for.
-    title
-        What is written on it, as the user wrote it.
-    members
-        The positions of the steps that it stands for.
-    """
-
-    key: str
-    kind: Kind
-    title: str
-    members: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Arrow:
-    """An edge between two figures."""
-
-    tail: str
-    head: str
-    order_only: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """The figures and edges of a picture, and what it leaves out in words."""
-
-    figures: tuple[Figure, ...]
-    arrows: tuple[Arrow, ...]
-    note: str = ""
+_NAMED = 2
+_NAME = 20
 
 
 def scene(
@@ -109,16 +73,14 @@ def scene(
     figures = [_figure(topology, members) for members in groups]
     home = {each: figure.key for figure in figures for each in figure.members}
     arrows = _arrows(topology, home)
-    feeds = _Feeds(topology)
+    feeds = Feeds(topology)
     for figure in figures:
         feeds.feed(figure)
     stubs, cut = _elsewhere(topology, figures, home)
     if len(home) < len(topology.nodes):
         hidden = len(topology.nodes) - len(home)
         note = f"{counted(hidden, 'step')} further away not shown" + (f"; {note}" if note else "")
-    return Scene(
-        (*figures, *feeds.figures.values(), *stubs), (*feeds.arrows, *arrows, *cut), note
-    )
+    return Scene((*figures, *feeds.figures.values(), *stubs), (*feeds.arrows, *arrows, *cut), note)
 
 
 def _visible(topology: Topology, focus: str | Iterable[str] | None, hops: int) -> list[int]:
@@ -136,14 +98,13 @@ def _visible(topology: Topology, focus: str | Iterable[str] | None, hops: int) -
         starts.append(topology.positions[name])
     found = set(starts)
     for neighbours in (topology.upstream, topology.downstream):
-        edge = set(starts)
+        edge, seen = set(starts), set(starts)
         for _ in range(min(hops, len(topology.nodes))):
-            edge = {near for each in edge for near in neighbours[each]}
-            if edge <= found and not edge - found:
-                edge = edge or set()
+            edge = {near for each in edge for near in neighbours[each]} - seen
             if not edge:
                 break
-            found |= edge
+            seen |= edge
+        found |= seen
     return sorted(found)
 
 
@@ -169,13 +130,8 @@ def _nature(topology: Topology, position: int) -> Hashable:
         node.call.elements is not None,
         len(topology.order_only[position]),
         node.open,
-        tuple(leaf.name for leaf in _leaves(node) if isinstance(leaf, ParamRef)),
+        tuple(leaf.name for leaf in leaves_of(node) if isinstance(leaf, ParamRef)),
     )
-
-
-def _leaves(node: Node) -> Iterable[Expression]:
-    for part in parts_of(node):
-        yield from leaves(part)
 
 
 # Grouping
@@ -197,7 +153,8 @@ def _groups(
             groups = _bands(links)
         groups.sort()
         if len(groups) < steps:
-            return groups, f"{counted(steps, 'step')}, drawn as {count(len(groups))}"
+            said = f"{counted(steps, 'step')} drawn as {count(len(groups))}"
+            return groups, f"{said}; focus= shows the surroundings of one, collapse=False all"
     return sorted(groups), ""
 
 
@@ -254,10 +211,20 @@ def _figure(topology: Topology, members: tuple[int, ...]) -> Figure:
         elements = calls[0].elements
         if elements is None:
             return Figure(key, Kind.STEP, topology.names[first], members)
-        return Figure(key, Kind.MAPPED, f"{topology.names[first]} × {count(elements.count)}", members)
+        return Figure(
+            key, Kind.MAPPED, f"{topology.names[first]} × {count(elements.count)}", members
+        )
     if len(names) == 1 and not _in_line(topology, members):
         return Figure(key, Kind.STACK, f"{names.pop()} × {count(len(members))}", members)
-    return Figure(key, Kind.FOLD, f"… {counted(len(members), 'step')} …", members)
+    title = f"… {counted(len(members), 'step')} …"
+    return Figure(key, Kind.FOLD, title, members, _summed(call.definition.name for call in calls))
+
+
+def _summed(names: Iterable[str]) -> str:
+    """Say which functions are called, the most frequent first."""
+    found = Counter(names).most_common()
+    parts = [f"{printable(name, _NAME)} × {count(times)}" for name, times in found[:_NAMED]]
+    return ", ".join(parts) + (", …" if len(found) > _NAMED else "")
 
 
 def _in_line(topology: Topology, members: tuple[int, ...]) -> bool:
@@ -298,97 +265,6 @@ def _elsewhere(
                 ends = (stub.key, figure.key) if above else (figure.key, stub.key)
                 arrows.append(Arrow(*ends))
     return stubs, arrows
-
-
-@dataclass
-class _Feeds:
-    """What flows into steps from outside: parameters, constants, missing inputs."""
-
-    topology: Topology
-    figures: dict[Hashable, Figure] = field(default_factory=dict)
-    arrows: list[Arrow] = field(default_factory=list)
-
-    def feed(self, figure: Figure) -> None:
-        """Add what flows into a figure."""
-        nodes = [self.topology.nodes[each] for each in figure.members]
-        params = dict.fromkeys(
-            leaf.name for node in nodes for leaf in _leaves(node) if isinstance(leaf, ParamRef)
-        )
-        if len(params) > _MANY_FEEDS:
-            self._join(figure, Kind.PARAM, tuple(params), f"{count(len(params))} parameters")
-        else:
-            for name in params:
-                self._join(figure, Kind.PARAM, name, name)
-        missing = dict.fromkeys(name for node in nodes if node.open for name in _missing(node))
-        for name in list(missing)[:_MANY_FEEDS]:
-            self._join(figure, Kind.INPUT, name, name)
-        self._feed_constants(figure, nodes)
-
-    def _feed_constants(self, figure: Figure, nodes: Sequence[Node]) -> None:
-        found = {id(each): each.value for node in nodes for each in _flowed_in(node)}
-        if not found:
-            return
-        if len(found) == 1 or len(found) > _MANY_FEEDS or len(nodes) > 1:
-            values = list(found.values())
-            title = described(values[0]) if len(values) == 1 else counted(len(values), "value")
-            self._join(figure, Kind.CONSTANT, tuple(found), title)
-            return
-        for key, value in found.items():
-            self._join(figure, Kind.CONSTANT, (key,), described(value))
-
-    def _join(self, figure: Figure, kind: Kind, identity: Hashable, title: str) -> None:
-        known = self.figures.get((kind, identity))
-        if known is None:
-            if len(self.figures) >= CROWDED:
-                return
-            known = Figure(f"{kind[0]}{len(self.figures)}", kind, title)
-            self.figures[kind, identity] = known
-        self.arrows.append(Arrow(known.key, figure.key))
-
-
-def _flowed_in(node: Node) -> Iterable[Const]:
-    """Go through the constants that came over ``>>``; those of ``.s()`` are not drawn."""
-    own = len(node.args) - len(node.call.args)
-    named = len(node.kwargs) - len(node.call.kwargs)
-    parts = [*node.args[:own], *(part for _, part in node.kwargs[:named])]
-    for part in parts:
-        for leaf in leaves(part):
-            if isinstance(leaf, Const):
-                yield leaf
-
-
-def _missing(node: Node) -> tuple[str, ...]:
-    given = len(node.args) + (node.call.elements is not None)
-    names = node.call.definition.arity.missing(given, [name for name, _ in node.kwargs])
-    return names or ("input",)
-
-
-_SHAPED = ("pandas", "numpy", "polars", "pyarrow")
-_SPELLED = (bool, int, float, type(None))
-
-
-def described(value: Any) -> str:
-    """Say what a constant is without computing anything, and without its contents.
-
-    A text may be a password, and a picture is saved with the notebook.
-
-    Examples
-    --------
-    >>> described(4), described("secret"), described([1, 2])
-    ('4', 'str', 'list of 2')
-    """
-    kind = type(value)
-    if kind in _SPELLED:
-        shown = repr(value) if kind is not int or value.bit_length() < 64 else "int"
-        return shown
-    if kind in (list, tuple, dict):
-        return f"{kind.__name__} of {count(len(value))}"
-    if kind.__module__.split(".")[0] in _SHAPED:
-        shape = getattr(value, "shape", None)
-        if isinstance(shape, tuple) and all(type(each) is int for each in shape):
-            rows, columns = (*shape, None, None)[:2]
-            return f"{kind.__name__} {dimensions(rows, columns)}".rstrip()
-    return kind.__name__
 
 
 def checked(direction: Any, collapse: Any, hops: Any) -> None:

@@ -8,9 +8,12 @@ steps, so that neither a long chain nor a wide group costs more than its length.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 _ROUNDS = 30
 _MANY_EDGES = 400_000

@@ -7,12 +7,15 @@ Everything is an attribute: a picture brings no style sheet that could leak.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from nbflow.events import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Kind(StrEnum):
@@ -53,13 +56,13 @@ class Look:
 # The ink has a contrast of at least 7 : 1 on its fill.
 LOOKS: Mapping[Status, Look] = MappingProxyType(
     {
-        Status.PENDING: Look("○", "#f4f5f7", "#9aa3af", "#414a57"),
+        Status.PENDING: Look("○", "#f4f5f7", "#8590a0", "#414a57"),
         Status.RUNNING: Look("◐", "#dceefb", "#0072b2", "#07395c"),
         Status.RETRYING: Look("↻", "#fff0cc", "#c98a00", "#553900"),
         Status.COMPLETED: Look("✓", "#dff3eb", "#009e73", "#0b4233"),
         Status.REUSED: Look("≡", "#eef6f3", "#5fb399", "#22493d"),
         Status.FAILED: Look("✗", "#fde3d5", "#d55e00", "#6b2400"),
-        Status.SKIPPED: Look("⤼", "#f4f5f7", "#9aa3af", "#414a57", dashed=True),
+        Status.SKIPPED: Look("–", "#f4f5f7", "#8590a0", "#414a57", dashed=True),
         Status.CANCELLED: Look("⊘", "#f6e7f0", "#b5628f", "#5b2344", dashed=True),
         Status.COMPENSATED: Look("↶", "#f6e7f0", "#b5628f", "#5b2344"),
         Status.INTERRUPTED: Look("!", "#fff0cc", "#c98a00", "#553900", dashed=True),
@@ -86,13 +89,18 @@ SEVERITY = (
 # or Liberation Sans in its place, which are equally wide.
 FONT = "Helvetica"
 
+# On white and on the near-black of dark themes this has a contrast of at least 4 : 1;
+# everything that stands outside a filled node is drawn in it, on no ground of its own.
+GREY = "#757f8e"
+
 GRAPH: Mapping[str, str] = MappingProxyType(
     {
-        "bgcolor": "#ffffff",
+        "bgcolor": "transparent",
         "fontname": FONT,
         "fontsize": "9",
-        "fontcolor": "#5a6472",
+        "fontcolor": GREY,
         "labelloc": "b",
+        "labeljust": "l",
         "nodesep": "0.22",
         "ranksep": "0.42",
         "pad": "0.16",
@@ -113,17 +121,17 @@ NODE: Mapping[str, str] = MappingProxyType(
 
 EDGE: Mapping[str, str] = MappingProxyType(
     {
-        "color": "#7d8794",
-        "fontcolor": "#5a6472",
+        "color": GREY,
+        "fontcolor": GREY,
         "fontname": FONT,
-        "fontsize": "8.5",
+        "fontsize": "9",
         "penwidth": "1",
         "arrowsize": "0.6",
     }
 )
 
 ORDER_ONLY: Mapping[str, str] = MappingProxyType({"style": "dashed", "arrowhead": "vee"})
-FEED: Mapping[str, str] = MappingProxyType({"color": "#a4acb8", "arrowsize": "0.5"})
+FEED: Mapping[str, str] = MappingProxyType({"color": GREY, "arrowsize": "0.5"})
 
 # What sets a kind of node apart from a plain step.
 SHAPES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
@@ -149,7 +157,7 @@ SHAPES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
             {
                 "shape": "plaintext",
                 "style": "",
-                "fontcolor": "#5a6472",
+                "fontcolor": GREY,
                 "fontsize": "9",
                 "height": "0.2",
                 "margin": "0.04,0.02",
@@ -158,8 +166,8 @@ SHAPES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
         Kind.INPUT: MappingProxyType(
             {
                 "style": "rounded,dotted",
-                "color": "#5a6472",
-                "fontcolor": "#414a57",
+                "color": GREY,
+                "fontcolor": GREY,
                 "fontsize": "9.5",
                 "height": "0.32",
                 "margin": "0.12,0.04",
@@ -169,7 +177,7 @@ SHAPES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
             {
                 "shape": "plaintext",
                 "style": "",
-                "fontcolor": "#5a6472",
+                "fontcolor": GREY,
                 "fontsize": "9",
                 "height": "0.2",
                 "margin": "0.04,0.02",

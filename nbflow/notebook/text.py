@@ -6,7 +6,6 @@ Only branches are indented, so a long chain stays at the margin.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,8 @@ from nbflow.notebook.wording import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from nbflow.flow import Flow
     from nbflow.topology import Topology
 
@@ -76,18 +77,25 @@ def tree(
     if state is not None:
         heads = _aligned(heads, [_told(state, topology, line, deterministic) for line in shown])
     title = headline(flow, state, deterministic=deterministic)
-    return "\n".join([title, *heads, *_left_out(lines[limit:], topology, state)])
+    rest = [topology.names[line.position] for line in lines[limit:]]
+    unknown = StepState("")
+    steps = [unknown if state is None else state.steps.get(name, unknown) for name in rest]
+    return "\n".join([title, *heads, *_left_out(steps)])
 
 
 def headline(flow: Flow, state: RunState | None, *, deterministic: bool = False) -> str:
     """Write in one line what is shown: name, size, and how a run went."""
-    name = printable(flow.name, _NAME)
-    steps = counted(len(flow.topology.nodes), "step")
-    if state is None:
-        opened = [n for node, n in zip(flow.topology.nodes, flow.topology.names) if node.open]
-        lacking = f", open at {_listed(opened)}" if opened else ""
-        return f"{name}: {steps}{lacking}"
-    parts = [f"{LOOKS[state.status].sign} {name}: {state.status.value}", steps]
+    if state is not None:
+        return _run_headline(flow.name, state, deterministic=deterministic)
+    nodes, names = flow.topology.nodes, flow.topology.names
+    opened = [name for node, name in zip(nodes, names, strict=True) if node.open]
+    lacking = f", open at {_listed(opened)}" if opened else ""
+    return f"{printable(flow.name, _NAME)}: {counted(len(nodes), 'step')}{lacking}"
+
+
+def _run_headline(name: str, state: RunState, *, deterministic: bool) -> str:
+    said = f"{LOOKS[state.status].sign} {printable(name, _NAME)}: {state.status.value}"
+    parts = [said, counted(len(state.steps), "step")]
     if not deterministic:
         if state.ended is not None:
             parts.append(duration(state.ended - state.started))
@@ -95,19 +103,34 @@ def headline(flow: Flow, state: RunState | None, *, deterministic: bool = False)
     return ", ".join(part for part in parts if part) + f" ({_counts(state)})"
 
 
+def listing(state: RunState, *, limit: int = 1000, deterministic: bool = False) -> str:
+    """Write the steps of a run whose flow is not known, one on each line."""
+    steps = list(state.steps.values())
+    heads = [printable(step.name, _NAME) for step in steps[:limit]]
+    told = [described(step, deterministic=deterministic) for step in steps[:limit]]
+    title = _run_headline(state.name, state, deterministic=deterministic)
+    return "\n".join([title, *_aligned(heads, told), *_left_out(steps[limit:])])
+
+
 def _counts(state: RunState) -> str:
     found = state.counts()
-    return ", ".join(f"{count(found[s])} {s.value}" for s in SEVERITY[::-1] if s in found) or "empty"
+    return (
+        ", ".join(f"{count(found[s])} {s.value}" for s in SEVERITY[::-1] if s in found) or "empty"
+    )
 
 
 def _lines(topology: Topology) -> list[_Line]:
     lines: list[_Line] = []
     levels: list[int] = []
+    latest: dict[int, int] = {}
     sources = sum(not upstream for upstream in topology.upstream)
     for position, upstream in enumerate(topology.upstream):
         level, branches = _placed(topology, levels, position, alone=sources == 1)
         levels.append(level)
-        follows = bool(upstream) and list(upstream) == [position - 1]
+        # A branch hangs on the last line further left, any other line on the one above.
+        above = latest.get(level - 1) if branches else position - 1
+        follows = bool(upstream) and list(upstream) == [above]
+        latest[level] = position
         label = _label(topology, position, follows=follows)
         lines.append(_Line(min(level, _DEEPEST), branches, label, position))
     return lines
@@ -206,17 +229,11 @@ def described(step: StepState, *, deterministic: bool = False) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _left_out(
-    rest: Sequence[_Line], topology: Topology, state: RunState | None
-) -> list[str]:
-    if not rest:
+def _left_out(steps: Sequence[StepState]) -> list[str]:
+    if not steps:
         return []
-    said = f"… {counted(len(rest), 'more step')}"
-    if state is None:
-        return [said]
-    names = [topology.names[line.position] for line in rest]
-    steps = [state.steps[name] for name in names if name in state.steps]
-    failed = [each.name for each in steps if each.status is Status.FAILED]
-    if not failed:
-        return [said]
-    return [f"{said}, of which {count(len(failed))} failed: {_listed(failed)}"]
+    said = f"… {counted(len(steps), 'more step')}"
+    failed = [step.name for step in steps if step.status is Status.FAILED]
+    if failed:
+        said += f", of which {count(len(failed))} failed: {_listed(failed)}"
+    return [said]

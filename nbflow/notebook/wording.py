@@ -149,4 +149,6 @@ def size(number: int | None) -> str:
     value, power = float(number), 0
     while value >= 999.5 and power < len(_UNITS) - 1:
         value, power = value / 1000, power + 1
-    return f"{value:.1f} {_UNITS[power]}" if power and value < 9.95 else f"{value:.0f} {_UNITS[power]}"
+    return (
+        f"{value:.1f} {_UNITS[power]}" if power and value < 9.95 else f"{value:.0f} {_UNITS[power]}"
+    )

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Tally
 from distributed import Client
+from tally import Tally
 
 import nbflow
 from nbflow import Flow, chain, chord, chunks, group, param, starmap, step

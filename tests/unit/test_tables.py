@@ -14,7 +14,7 @@ import sys
 import uuid
 import warnings
 from collections import Counter, OrderedDict, defaultdict, deque, namedtuple
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import dask.dataframe as dd
@@ -27,7 +27,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
-from nbflow.tables import Preview, elements_to_frame, preview, size_of, to_frame
+from nbflow.outline import outline
+from nbflow.preview import Preview, preview
+from nbflow.size import size_of
+from nbflow.tables import elements_to_frame, to_frame
 
 # By name and not as parameters: pytest itself trips over some of these values.
 DESCRIBED = ["type", "repr", "bytes"]
@@ -125,7 +128,7 @@ class BadNumber(int):
 
 
 class BadFrame(pd.DataFrame):
-    shape = dtypes = property(boom)  # type: ignore[assignment]
+    iloc = dtypes = property(boom)  # type: ignore[assignment]
 
 
 class NotText:
@@ -380,9 +383,9 @@ def assert_consistent(held: list[Any]) -> None:
     assert issubclass(type(table), pd.DataFrame)
     assert is_bounded(seen)
     assert seen.bytes == size_of(value) >= 0
-    assert Preview.from_dict(json.loads(json.dumps(seen.as_dict()))) == seen
+    assert json.loads(json.dumps(asdict(seen)))["text"] == seen.text
     assert pickle.loads(pickle.dumps(seen)) == seen  # noqa: S301
-    assert "\ud800" not in json.dumps(seen.as_dict(), ensure_ascii=False)
+    assert "\ud800" not in json.dumps(asdict(seen), ensure_ascii=False)
     if seen.rows is not None:
         assert seen.rows == len(table)
         assert len(seen.frame()) == min(seen.rows, 20)
@@ -728,11 +731,11 @@ def test_counts_what_an_object_holds_or_declares() -> None:
 def test_loads_no_frame_library() -> None:
     code = """
 import sys
-from nbflow import tables
+from nbflow import preview, size, tables
 values = [1, "x", None, {"a": 1}, {"a": [1]}, [1, 2], [{"a": 1}], object(), {1}, [[1]]]
 for value in values:
-    tables.preview(value)
-    tables.size_of(value)
+    preview.preview(value)
+    size.size_of(value)
 print(sorted({"pandas", "numpy", "pyarrow", "polars", "dask"} & set(sys.modules)))
 """
 

@@ -1,0 +1,201 @@
+"""The magic, in a real shell."""
+
+from __future__ import annotations
+
+import pytest
+from IPython.core.error import UsageError
+from IPython.core.interactiveshell import InteractiveShell
+from IPython.utils.capture import capture_output
+
+import nbflow
+from nbflow.notebook.completion import offered
+
+pytestmark = pytest.mark.timeout(120)
+
+DEFINITIONS = """
+import pandas as pd
+from nbflow import step, param
+
+@step
+def numbers(n):
+    print("counting")
+    return pd.DataFrame({"n": range(n)})
+
+@step
+def total(df):
+    return int(df["n"].sum())
+
+@step
+def fail(df):
+    raise LookupError("nothing here")
+
+etl = numbers.s(param("n", 4)) >> total
+tail = total >> str
+broken = numbers.s(2) >> fail >> total
+frame = pd.DataFrame({"n": [1, 2]})
+"""
+
+
+@pytest.fixture(scope="module")
+def shell():
+    shell = InteractiveShell.instance()
+    shell.run_line_magic("load_ext", "nbflow")
+    shell.run_cell(DEFINITIONS).raise_error()
+    yield shell
+    shell.run_line_magic("unload_ext", "nbflow")
+
+
+def flow(shell, line):
+    return shell.run_line_magic("flow", line)
+
+
+def test_run_gives_the_run(shell):
+    run = flow(shell, "run etl --param n=3")
+
+    assert run.result() == 3
+    assert run.name == "etl"
+    assert nbflow.last_run() is run
+
+
+def test_run_can_be_assigned_in_a_cell(shell):
+    shell.run_cell("kept = %flow run etl").raise_error()
+
+    assert shell.user_ns["kept"].result() == 6
+
+
+def test_run_takes_inputs_by_name(shell):
+    assert flow(shell, "run tail frame").result() == "3"
+
+
+def test_run_works_inside_a_function(shell):
+    shell.run_cell(
+        "def inside():\n    local = numbers.s(2) >> total\n"
+        "    return get_ipython().run_line_magic('flow', 'run local')\n"
+        "value = inside().result()"
+    ).raise_error()
+
+    assert shell.user_ns["value"] == 1
+
+
+def test_nbflow_is_the_same_magic(shell):
+    assert shell.run_line_magic("nbflow", "run etl").result() == 6
+
+
+def test_failed_run_is_shown_and_raises_the_users_exception(shell):
+    with capture_output() as captured, pytest.raises(LookupError, match="nothing here"):
+        flow(shell, "run broken")
+
+    assert len(captured.outputs) == 1
+    assert "failed" in captured.outputs[0].data["text/plain"]
+
+
+def test_failed_run_is_returned_where_that_is_asked_for(shell):
+    assert flow(shell, "run broken --no-raise").status == "failed"
+
+
+def test_run_returns_at_once_where_that_is_asked_for(shell):
+    assert flow(shell, "run etl --no-wait").result(timeout=60) == 6
+
+
+def test_show_draws_a_flow(shell):
+    picture = flow(shell, "show etl --direction LR")
+
+    assert "numbers" in picture.text
+    assert "rankdir=LR" in picture.dot.replace('"', "").replace(" ", "")
+
+
+def test_steps_and_result_are_of_the_last_run(shell):
+    flow(shell, "run etl")
+
+    assert list(flow(shell, "steps").index) == ["numbers", "total"]
+    assert flow(shell, "result numbers")["n"].tolist() == [0, 1, 2, 3]
+    assert flow(shell, "result")["value"].tolist() == [6]
+
+
+def test_steps_of_a_named_run(shell):
+    shell.run_cell("named = %flow run etl")
+    flow(shell, "run tail frame")
+
+    assert list(flow(shell, "steps named").index) == ["numbers", "total"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("rum etl", "invalid choice"),
+        ("run", "required"),
+        ("run elt", "did you mean 'etl'"),
+        ("run frame", "is a DataFrame, not a flow"),
+        ("run etl --param n", "not NAME=VALUE"),
+        ("run etl --param m=1", "no parameter 'm'"),
+        ("run etl frame", "takes no input"),
+        ("run tail", "'df'"),
+        ("run etl --cluster tcp://127.0.0.1:9", "no Dask scheduler answers"),
+        ("result nubmers", "did you mean 'numbers'"),
+        ("show etl --direction XX", "invalid choice"),
+        ("run 'etl", "quotes"),
+        ("steps etl", "not a run"),
+        ("run etl --unknown", "unrecognized"),
+    ],
+)
+def test_mistakes_are_usage_errors_in_one_line(shell, line, said):
+    shell.run_line_magic("flow", "run etl")
+
+    with pytest.raises(UsageError, match=".") as caught:
+        flow(shell, line)
+
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_help_is_printed(shell):
+    for line in ("--help", "run --help", ""):
+        with capture_output() as captured:
+            assert flow(shell, line) is None
+        assert "usage: %flow" in captured.stdout
+
+
+def completions(shell, text):
+    return {each.text for each in shell.Completer.completions(text, len(text))}
+
+
+def test_tab_completes_commands_flows_options_and_parameters(shell):
+    assert {"run", "show", "steps", "result", "connect", "--help"} <= completions(shell, "%flow ")
+    assert completions(shell, "%flow ru") == {"run"}
+    assert "etl" in completions(shell, "%flow run ")
+    assert "frame" not in completions(shell, "%flow run ")
+    assert completions(shell, "%flow run et") == {"etl"}
+    assert completions(shell, "run = %flow run et") == {"etl"}
+    assert "--param" in completions(shell, "%flow run etl --")
+    assert completions(shell, "%flow run etl --param ") >= {"n="}
+    assert "--direction" in completions(shell, "%nbflow show etl --d")
+
+
+def test_tab_completes_steps_of_the_last_run(shell):
+    flow(shell, "run etl")
+
+    assert {"numbers", "total"} <= completions(shell, "%flow result ")
+
+
+def test_tab_leaves_other_lines_alone(shell):
+    assert "etl" in completions(shell, "et")
+    assert offered(["%flow", "nothing"], "", {}) == []
+
+
+def test_loading_twice_completes_once(shell):
+    shell.run_line_magic("reload_ext", "nbflow")
+
+    found = [each.text for each in shell.Completer.completions("%flow ru", 8)]
+    assert found == ["run"]
+
+
+def test_magic_of_another_extension_is_left_alone(capsys):
+    shell = InteractiveShell()
+    theirs = lambda line: "theirs"
+    shell.register_magic_function(theirs, "line", "flow")
+
+    nbflow.load_ipython_extension(shell)
+
+    assert shell.run_line_magic("flow", "") == "theirs"
+    assert "%nbflow" in capsys.readouterr().out
+    assert shell.find_line_magic("nbflow") is not None
