@@ -69,10 +69,12 @@ def chord(header: Any, body: Any) -> Flow:
 
     Examples
     --------
-    >>> chord(("a" >> each for each in [str.upper]), "".join).call()
-    'A'
+    >>> from nbflow import step
+    >>> chord((step(abs).s(n) for n in (-1, 2)), sum).call()
+    3
     """
-    return connected(header._flow() if isinstance(header, Composable) else group(*_members((header,))), body)
+    flow = header._flow() if isinstance(header, Composable) else group(*_members((header,)))
+    return connected(flow, body)
 
 
 def chunks(step: Any, items: Iterable[Any], size: int) -> Flow:
@@ -161,10 +163,8 @@ def _elements(name: str, items: Expression, *, spread: bool) -> Elements:
 
 def _spread(name: str, items: Const | ListOf) -> Const | ListOf:
     widths = set()
-    each: Any
-    for each in items.value if isinstance(items, Const) else items.members:
-        if isinstance(each, Const):
-            each = each.value
+    for item in items.value if isinstance(items, Const) else items.members:
+        each: Any = item.value if isinstance(item, Const) else item
         if isinstance(each, (TupleOf, ListOf)):
             widths.add(len(each.members))
         elif isinstance(each, (tuple, list)):
@@ -219,7 +219,7 @@ def _is_frame(items: Any) -> bool:
     return hasattr(items, "iloc") and isinstance(items, Sized) and hasattr(items, "columns")
 
 
-def _row_slices(df: pd.DataFrame, size: int) -> list[pd.DataFrame]:
+def _row_slices(df: Any, size: int) -> list[pd.DataFrame]:
     return [df.iloc[start : start + size] for start in range(0, len(df), size)]
 
 

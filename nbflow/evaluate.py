@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import io
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import copy_context
@@ -25,7 +26,6 @@ from nbflow.expression import (
     Expression,
     ListOf,
     Node,
-    ParamRef,
     TupleOf,
 )
 from nbflow.topology import Topology
@@ -139,7 +139,7 @@ def own_copy(value: Any) -> Any:
 
 
 def _own(value: Any) -> Any:
-    kind = type(value)
+    kind: Any = type(value)
     if kind in ATOMS:
         return value
     if kind is list:
@@ -178,7 +178,7 @@ _COPIERS = {
 
 
 @lru_cache(maxsize=256)
-def _copier(kind: type) -> Callable[[Any], Any] | None:
+def _copier(kind: Any) -> Callable[[Any], Any] | None:
     for base in kind.__mro__:
         found = _COPIERS.get((str(base.__module__).partition(".")[0], base.__name__))
         if found is not None:
@@ -221,14 +221,32 @@ def checked(name: str, value: Any) -> Any:
     Raises
     ------
     TransferError
-        If it is a generator.
+        If it is a generator, another iterator that is used up by reading, or a file.
     """
-    if isinstance(value, (GeneratorType, AsyncGeneratorType)):
+    if isinstance(value, _READ_ONCE) and type(value) not in _IN_MEMORY:
+        kind = "a generator"
+        if isinstance(value, io.IOBase):
+            kind = "an open file"
+        elif not isinstance(value, (GeneratorType, AsyncGeneratorType)):
+            kind = f"an iterator ({type(value).__name__})"
         raise TransferError(
-            f"step {quoted(name)} returned a generator, which can be read only once and cannot "
+            f"step {quoted(name)} returned {kind}, which can be read only once and cannot "
             f"travel; return a list of what it yields"
         )
     return value
+
+
+_READ_ONCE = (
+    GeneratorType,
+    AsyncGeneratorType,
+    map,
+    filter,
+    zip,
+    enumerate,
+    reversed,
+    io.IOBase,
+)
+_IN_MEMORY = frozenset({io.BytesIO, io.StringIO})
 
 
 def bound_params(topology: Topology, params: Mapping[str, Any]) -> dict[str, Any]:

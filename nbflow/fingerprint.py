@@ -47,10 +47,9 @@ def same_value(left: Any, right: Any) -> bool:
             return bool(left.equals(right))
         equal = left == right
         if hasattr(equal, "all"):
-            equal |= (left != left) & (right != right)
-            return bool(
-                left.shape == right.shape and left.dtype == right.dtype and equal.all()
-            )
+            # Only a NaN differs from itself.
+            equal |= (left != left) & (right != right)  # noqa: PLR0124
+            return bool(left.shape == right.shape and left.dtype == right.dtype and equal.all())
         return bool(equal)
     except Exception:  # noqa: BLE001 - a user's == may raise anything
         return False
@@ -89,9 +88,7 @@ def same_function(left: Any, right: Any) -> bool:
         _ASSUMED.reset(token)
 
 
-def _same_function(
-    left: FunctionType, right: FunctionType, assumed: set[tuple[int, int]]
-) -> bool:
+def _same_function(left: FunctionType, right: FunctionType, assumed: set[tuple[int, int]]) -> bool:
     assumed.add((id(left), id(right)))
     return (
         left.__qualname__ == right.__qualname__

@@ -221,11 +221,11 @@ class Flow(Composable):
         expression = redefined(self.expression, lambda old: old.replaced(options))
         return Flow(expression, None, self._label)
 
-    def when(self, predicate: Callable[[Any], Any]) -> Flow:
+    def when(self, predicate: Callable[[Any], Any]) -> Flow:  # noqa: ARG002 - not yet
         """Run the first steps only if a predicate on their input holds."""
         raise UnsupportedError("flow.when() does not work in this version of nbflow")
 
-    def on_error(self, handler: Any) -> Flow:
+    def on_error(self, handler: Any) -> Flow:  # noqa: ARG002 - not yet
         """Call something once if a run of the flow fails."""
         raise UnsupportedError("flow.on_error() does not work in this version of nbflow")
 
@@ -390,9 +390,7 @@ def _is_function(value: Any) -> bool:
     """
     if type(value) in ATOMS or isinstance(value, (type, Composable)) or not callable(value):
         return False
-    return isinstance(value, functools.partial) or isinstance(
-        getattr(value, "__name__", None), str
-    )
+    return isinstance(value, functools.partial) or isinstance(getattr(value, "__name__", None), str)
 
 
 def lift(value: Any) -> Flow:

@@ -8,7 +8,7 @@ and never an exception that Dask would see.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from nbflow.errors import TransferError, quoted
@@ -108,14 +108,14 @@ class Failure:
     culprit: str
 
 
-@dataclass(slots=True, eq=False)
 class Envelope:
     """How the nodes of a segment ended.
 
+    It travels packed, and is opened by whoever reads a value: a value that cannot be
+    unpickled would otherwise break the connection that it came on.
+
     Attributes
     ----------
-    values
-        The results, by position; of a mapped step, a list of its batch.
     starts
         For batches of mapped steps, the number of the first element.
     failures
@@ -124,49 +124,88 @@ class Envelope:
         The estimated size of the values.
     """
 
-    values: dict[int, Any] = field(default_factory=dict)
-    starts: dict[int, int] = field(default_factory=dict)
-    failures: dict[int, Failure] = field(default_factory=dict)
-    nbytes: int = 0
+    __slots__ = ("_packed", "_values", "failures", "nbytes", "starts")
+
+    def __init__(
+        self,
+        values: dict[int, Any] | None = None,
+        starts: dict[int, int] | None = None,
+        failures: dict[int, Failure] | None = None,
+        nbytes: int = 0,
+    ) -> None:
+        # The values as they came, and their positions, until somebody reads one.
+        self._packed: tuple[Parcel, tuple[int, ...]] | None = None
+        self._values = {} if values is None else values
+        self.starts = {} if starts is None else starts
+        self.failures = {} if failures is None else failures
+        self.nbytes = nbytes
+
+    @property
+    def values(self) -> dict[int, Any]:
+        """The results, by position; of a mapped step, a list of its batch.
+
+        Raises
+        ------
+        Exception
+            Whatever unpickling a value of the user raises.
+        """
+        packed = self._packed
+        if packed is not None:
+            self._values = packed[0].open()
+            self._packed = None
+        return self._values
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Which results there are, without opening them."""
+        packed = self._packed
+        return tuple(self._values) if packed is None else packed[1]
 
     def __sizeof__(self) -> int:
         return 256 + self.nbytes
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By our own pickling, so that classes of the notebook travel by value.
-        values = Parcel.of(self.values)
-        return _envelope, (values, self.starts, self.failures, self.nbytes)
+        packed = self._packed or (Parcel.of(self._values), tuple(self._values))
+        return _packed_envelope, (*packed, self.starts, self.failures, self.nbytes)
 
 
-def _envelope(
-    values: Parcel, starts: dict[int, int], failures: dict[int, Failure], nbytes: int
+def _packed_envelope(
+    parcel: Parcel,
+    positions: tuple[int, ...],
+    starts: dict[int, int],
+    failures: dict[int, Failure],
+    nbytes: int,
 ) -> Envelope:
-    return Envelope(values.open(), starts, failures, nbytes)
+    envelope = Envelope(None, starts, failures, nbytes)
+    envelope._packed = (parcel, positions)
+    return envelope
 
 
 class Results:
     """The envelopes that a segment was given, as one look-up by position."""
 
-    __slots__ = ("_parts", "failures", "values")
+    __slots__ = ("_holders", "failures", "values")
 
     def __init__(self, envelopes: list[Envelope]) -> None:
         self.values: dict[int, Any] = {}
         self.failures: dict[int, Failure] = {}
-        self._parts: dict[int, list[tuple[int, list[Any]]]] = {}
+        self._holders: dict[int, list[Envelope]] = {}
         for envelope in envelopes:
-            for position, value in envelope.values.items():
-                if position in envelope.starts:
-                    part = (envelope.starts[position], value)
-                    self._parts.setdefault(position, []).append(part)
-                else:
-                    self.values[position] = value
+            for position in envelope.positions:
+                self._holders.setdefault(position, []).append(envelope)
             for position, failure in envelope.failures.items():
                 self.failures.setdefault(position, failure)
 
     def __getitem__(self, position: int) -> Any:
-        if position not in self.values and position in self._parts:
-            parts = sorted(self._parts[position], key=lambda part: part[0])
-            self.values[position] = [value for _, part in parts for value in part]
+        # Opened when a value is read, so that the step that reads it bears what happens.
+        if position not in self.values:
+            holders = self._holders[position]
+            if position in holders[0].starts:
+                holders.sort(key=lambda each: each.starts[position])
+                self.values[position] = [v for each in holders for v in each.values[position]]
+            else:
+                self.values[position] = holders[0].values[position]
         return self.values[position]
 
 

@@ -124,8 +124,10 @@ def _outlined(value: Any, limit: int, depth: int) -> str:
     cls = type(value)
     if cls is str or cls is bytes:
         return repr(value[: limit + 1])
+    if cls in PLAIN:
+        return repr(value)
     if cls not in _BRACKETS:
-        return repr(value) if cls in PLAIN else _short_repr(value, limit)
+        return _short_repr(value, limit)
     if not value:
         return repr(value)
     opening, closing = _BRACKETS[cls]

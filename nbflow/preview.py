@@ -23,6 +23,7 @@ _WALKED: Final = 10_000
 # Counting nulls in this many cells takes a few milliseconds.
 _COUNTED_CELLS: Final = 8_000_000
 _VALUE: Final = ("value",)
+_FIRST: Final = ("0",)
 _POSITIONS: Final = tuple(map(str, range(_SHOWN)))
 
 
@@ -104,8 +105,8 @@ def preview(value: Any) -> Preview:
     """
     try:
         # By far the most common results of small steps, so these take the short way.
-        if type(value) in PLAIN:
-            return _scalar(value, value, sys.getsizeof(value))
+        if (cls := type(value)) in PLAIN:
+            return _scalar(value, cls.__name__, sys.getsizeof(value))
         return _previewed(value)
     except KeyboardInterrupt:
         raise
@@ -123,9 +124,9 @@ def _previewed(value: Any) -> Preview:
         case "record":
             return _row_preview(value, record(value))
         case "scalar":
-            return _scalar(value, value, size_of(value))
+            return _scalar(value, type_name(value), size_of(value))
         case "array" if value.ndim == 0:
-            return _scalar(value, value[()], size_of(value))
+            return _scalar(value[()], type_name(value), size_of(value))
         case "lazy" | "set" | "other":
             return _opaque(value)
     return _table_preview(value, kind)
@@ -137,13 +138,13 @@ def _table_preview(value: Any, kind: str) -> Preview:
     head = converted(whole[:_SHOWN])
     if head is None:
         return _opaque(value)
-    shown = [head.iloc[:, position] for position in range(min(head.shape[1], _SHOWN))]
-    dtypes, nulls = _known_columns(value, kind) or ([column.dtype for column in shown], ())
+    shown = list(islice(head.items(), _SHOWN))
+    dtypes, nulls = _known_columns(value, kind) or ([column.dtype for _, column in shown], ())
     return _table(
         value,
         len(value),
         head.shape[1],
-        [(name, column.tolist()) for name, column in zip(head.columns, shown, strict=False)],
+        [(name, column.tolist()) for name, column in shown],
         index=tuple(map(label, head.index)),
         dtypes=tuple(clip(str(dtype)) for dtype in dtypes),
         nulls=tuple(nulls),
@@ -231,9 +232,9 @@ def _table(
     )
 
 
-def _scalar(value: Any, scalar: Any, size: int) -> Preview:
-    row, text = (cell(scalar),), outline(scalar)
-    return Preview(type_name(value), None, None, size, _VALUE, (), (), (row,), ("0",), text)
+def _scalar(value: Any, name: str, size: int) -> Preview:
+    row, text = (cell(value),), outline(value)
+    return Preview(name, None, None, size, _VALUE, (), (), (row,), _FIRST, text)
 
 
 def _opaque(value: Any) -> Preview:

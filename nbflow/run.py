@@ -152,10 +152,12 @@ class Run:
         state = self.state.steps[name]
         whole = element is None and state.status.succeeded
         if not whole and (element is None or not self._element_succeeded(state, element)):
+            status, reason = state.status, _reason(state)
+            if element is not None:
+                status, reason = _element(state, element)
             raise RunError(
-                f"step {quoted(step)} has no value: it is {state.status}; "
-                f"{_reason(state) or 'look at run.steps'}"
-            ) from self.error(name)
+                f"step {quoted(step)} has no value: it is {status}; {reason or 'look at run.steps'}"
+            ) from self.error(step)
         position = self._execution.topology.positions[name]
         if element is not None:
             return self._execution.element(position, element)
@@ -281,11 +283,7 @@ class Run:
 
     @staticmethod
     def _element_succeeded(state: StepState, element: int) -> bool:
-        return any(
-            part.start <= element < part.start + len(part.statuses)
-            and part.statuses[element - part.start].succeeded
-            for part in state.elements
-        )
+        return _element(state, element)[0].succeeded
 
     # What it looks like
 
@@ -332,6 +330,17 @@ def _reason(state: StepState) -> str:
     if state.error is not None:
         return f"{state.error.type_name}: {state.error.message}"
     return state.reason
+
+
+def _element(state: StepState, number: int) -> tuple[Status, str]:
+    """Tell how one element of a mapped step is, and why."""
+    for part in state.elements:
+        if part.start <= number < part.stop:
+            error, reason = part.errors.get(number), part.reasons.get(number, "")
+            if error is not None:
+                reason = f"{error.type_name}: {error.message}"
+            return part.statuses[number - part.start], reason
+    return state.status, _reason(state)
 
 
 def _note(run_id: str, failed: list[StepState]) -> str:

@@ -13,7 +13,6 @@ from nbflow.expression import MISSING, Call, Expression, ParamRef
 from nbflow.flow import Composable, Flow, gathered, lift
 from nbflow.wiring import placed
 
-
 # What a decorated function keeps of itself.
 _WORN = functools.WRAPPER_ASSIGNMENTS
 
@@ -38,7 +37,7 @@ class Step(Composable):
 
     def __init__(self, definition: Definition) -> None:
         fn = definition.fn
-        worn = {each: getattr(fn, each) for each in _WORN if hasattr(fn, each)}
+        worn: dict[str, Any] = {each: getattr(fn, each) for each in _WORN if hasattr(fn, each)}
         # One node for the bare step, so that a step used in two places runs once.
         node = placed(Call(definition))
         self.__dict__.update(worn, __wrapped__=fn, definition=definition, _node=node)
@@ -251,7 +250,9 @@ class Param(Composable):
 
     def __repr__(self) -> str:
         default = self._reference.default
-        return f"param({self.name!r})" if default is MISSING else f"param({self.name!r}, {default!r})"
+        return (
+            f"param({self.name!r})" if default is MISSING else f"param({self.name!r}, {default!r})"
+        )
 
 
 def param(name: str, default: Any = MISSING) -> Param:

@@ -125,7 +125,8 @@ class Topology:
             for leaf in leaves(expression):
                 if isinstance(leaf, ParamRef):
                     known = found.get(leaf.name, MISSING)
-                    if MISSING not in (known, leaf.default) and not same_value(known, leaf.default):
+                    both = known is not MISSING and leaf.default is not MISSING
+                    if both and not same_value(known, leaf.default):
                         raise ParamError(
                             f"the parameter {quoted(leaf.name)} has two defaults, {known!r} and "
                             f"{leaf.default!r}; give it one, or give one of them another name"
@@ -269,4 +270,3 @@ def check_one_function(known: Definition, definition: Definition) -> None:
             f"{known.place}, the other {definition.place}; rename one with "
             f".named({definition.name + '_2'!r}), or re-run the cell that builds this flow"
         )
-

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from nbflow.definition import Definition, Options
-from nbflow.errors import FlowError, SignatureError, quoted
+from nbflow.errors import SignatureError, quoted
 from nbflow.expression import (
     Call,
     Const,
@@ -282,7 +282,7 @@ def rebuilt(value: Expression, change: Callable[[Node, Node], Node]) -> Expressi
         return expression
 
     for node in topology.nodes:
-        renewed.append(change(node, _moved(node, follow)))
+        renewed.append(change(node, _moved(node, follow)))  # noqa: PERF401 - `follow` reads it
     return transformed(value, follow)
 
 

@@ -43,7 +43,7 @@ def run_segment(order: Parcel, *inputs: Any) -> Envelope:
     inputs
         The envelopes of the segments upstream, and the parcels of large constants.
     """
-    opened: Order = order.open()
+    opened = _opened(order)
     parcels = [each for each in inputs if isinstance(each, Parcel)]
     shared = dict(zip(opened.shared, parcels, strict=True))
     results = Results([each for each in inputs if isinstance(each, Envelope)])
@@ -51,6 +51,16 @@ def run_segment(order: Parcel, *inputs: Any) -> Envelope:
     recorder = Recorder(opened.topic, opened.run)
     with recorder, captured(every_level=every_level) as pad:
         return _Loop(opened, results, shared, recorder, pad).run()
+
+
+def _opened(order: Parcel) -> Order:
+    try:
+        opened: Order = order.open()
+    except Exception:
+        raise
+    except BaseException as error:  # noqa: BLE001 - it would end the worker
+        raise TransferError(f"an argument could not be read on the worker: {error!r}") from None
+    return opened
 
 
 def here() -> tuple[str, int]:

@@ -265,7 +265,8 @@ def expected_calls(tree: Tree) -> Counter[int]:
     calls: Counter[int] = Counter()
     sizes = {"map": len(tree.children), "upmap": len(tree.children) - 1}
     sizes["chunks"] = -(-len(tree.children) // 2)
-    sizes["starmap"] = len(tree.children) // tree.data if tree.kind == "starmap" and tree.data else 0
+    if tree.kind == "starmap":
+        sizes["starmap"] = len(rows(list(tree.children), tree.data))
     if tree.kind != "param":
         calls.update({uid: sizes.get(tree.kind, 1) for uid in tree.uids})
     for child in tree.children:

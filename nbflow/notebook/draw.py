@@ -78,7 +78,7 @@ def digraph(
     """
     for name in unknown:
         raise FlowError(f"there is no drawing option {quoted(name)}; {did_you_mean(name, OPTIONS)}")
-    checked(direction, collapse, hops)
+    checked(direction, collapse, focus, hops)
     topology = flow.topology
     states = [] if state is None else [state.steps.get(name) for name in topology.names]
     failed = [i for i, each in enumerate(states) if each and each.status is Status.FAILED]
@@ -140,8 +140,8 @@ class _Drawing:
         }
         if look.dashed:
             attributes["style"] = "rounded,filled,dashed"
-        if status is Status.FAILED:
-            attributes["penwidth"] = "1.8"
+        if status is Status.FAILED or figure.key in self.scene.focus:
+            attributes["penwidth"] = "2"
         told = self._tooltip(figure, states, title)
         if told:
             attributes["tooltip"] = _literal(told)
@@ -246,4 +246,6 @@ def _told(state: StepState, deterministic: bool) -> list[str]:
 
 def _literal(*lines: str) -> NoHtml:
     """Make a label of which Graphviz shows every character as it is."""
-    return NoHtml("\\n".join(line.replace("\\", "\\\\") for line in lines))
+    # Entities such as &lt; are read in plain labels too.
+    escaped = (line.replace("&", "&amp;").replace("\\", "\\\\") for line in lines)
+    return NoHtml("\\n".join(escaped))

@@ -45,8 +45,19 @@ class Arrow:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """The figures and edges of a picture, and what it leaves out in words."""
+    """A picture.
+
+    Attributes
+    ----------
+    figures, arrows
+        What it shows.
+    focus
+        The keys of the figures that were asked for, where not everything is shown.
+    note
+        What it leaves out, in words.
+    """
 
     figures: tuple[Figure, ...]
     arrows: tuple[Arrow, ...]
+    focus: frozenset[str] = frozenset()
     note: str = ""

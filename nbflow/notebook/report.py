@@ -40,6 +40,7 @@ class Report:
 
     Examples
     --------
+    >>> from nbflow.events import RunState
     >>> state = RunState.planned("r1", "etl", {"load": None}, 0.0)
     >>> report(None, state, deterministic=True)
     ◐ etl: running, 1 step (1 pending)

@@ -67,9 +67,9 @@ def scene(
     >>> [figure.title for figure in seen.figures]
     ['abs', 'str', '4']
     """
-    visible = _visible(topology, focus, hops)
-    links = _links(topology, visible)
-    groups, note = _groups(links, collapse=collapse, kept=kept)
+    starts = _starts(topology, focus)
+    links = _links(topology, _visible(topology, starts, hops), starts)
+    groups, note = _groups(links, collapse=collapse, kept={*kept, *starts})
     figures = [_figure(topology, members) for members in groups]
     home = {each: figure.key for figure in figures for each in figure.members}
     arrows = _arrows(topology, home)
@@ -80,22 +80,30 @@ def scene(
     if len(home) < len(topology.nodes):
         hidden = len(topology.nodes) - len(home)
         note = f"{counted(hidden, 'step')} further away not shown" + (f"; {note}" if note else "")
-    return Scene((*figures, *feeds.figures.values(), *stubs), (*feeds.arrows, *arrows, *cut), note)
+    return Scene(
+        (*figures, *feeds.figures.values(), *stubs),
+        (*feeds.arrows, *arrows, *cut),
+        frozenset(home[each] for each in starts),
+        note,
+    )
 
 
-def _visible(topology: Topology, focus: str | Iterable[str] | None, hops: int) -> list[int]:
-    everything = range(len(topology.nodes))
+def _starts(topology: Topology, focus: str | Iterable[str] | None) -> list[int]:
     if focus is None:
-        return list(everything)
+        return []
     names = [focus] if isinstance(focus, str) else list(focus)
-    starts = []
     for name in names:
         if name not in topology.positions:
             raise UnknownStepError(
                 f"the flow has no step {quoted(name)} to focus on; "
                 f"{did_you_mean(name, topology.names)}"
             )
-        starts.append(topology.positions[name])
+    return [topology.positions[name] for name in names]
+
+
+def _visible(topology: Topology, starts: Sequence[int], hops: int) -> Sequence[int]:
+    if not starts:
+        return range(len(topology.nodes))
     found = set(starts)
     for neighbours in (topology.upstream, topology.downstream):
         edge, seen = set(starts), set(starts)
@@ -108,7 +116,7 @@ def _visible(topology: Topology, focus: str | Iterable[str] | None, hops: int) -
     return sorted(found)
 
 
-def _links(topology: Topology, visible: Sequence[int]) -> Links:
+def _links(topology: Topology, visible: Sequence[int], starts: Sequence[int]) -> Links:
     shown = set(visible)
     whole = len(shown) == len(topology.nodes)
     upstream = {
@@ -117,7 +125,10 @@ def _links(topology: Topology, visible: Sequence[int]) -> Links:
         else tuple(each for each in topology.upstream[position] if each in shown)
         for position in visible
     }
-    return Links(upstream, {position: _nature(topology, position) for position in visible})
+    kinds = {position: _nature(topology, position) for position in visible}
+    # What the user asked to see is like nothing else, so no stack hides it.
+    kinds.update({position: position for position in starts})
+    return Links(upstream, kinds)
 
 
 def _nature(topology: Topology, position: int) -> Hashable:
@@ -223,7 +234,10 @@ def _figure(topology: Topology, members: tuple[int, ...]) -> Figure:
 def _summed(names: Iterable[str]) -> str:
     """Say which functions are called, the most frequent first."""
     found = Counter(names).most_common()
-    parts = [f"{printable(name, _NAME)} × {count(times)}" for name, times in found[:_NAMED]]
+    parts = [
+        printable(name, _NAME) + (f" × {count(times)}" if times > 1 else "")
+        for name, times in found[:_NAMED]
+    ]
     return ", ".join(parts) + (", …" if len(found) > _NAMED else "")
 
 
@@ -267,7 +281,7 @@ def _elsewhere(
     return stubs, arrows
 
 
-def checked(direction: Any, collapse: Any, hops: Any) -> None:
+def checked(direction: Any, collapse: Any, focus: Any, hops: Any) -> None:
     """Refuse drawing options that cannot mean anything.
 
     Raises
@@ -285,4 +299,11 @@ def checked(direction: Any, collapse: Any, hops: Any) -> None:
     if isinstance(hops, bool) or not isinstance(hops, int) or hops < 0:
         raise FlowError(
             f"the drawing option 'hops' is {hops!r}; it must be a whole number of at least 0"
+        )
+    names = [focus] if isinstance(focus, str) else focus
+    listed = isinstance(names, (list, tuple)) and names and all(isinstance(n, str) for n in names)
+    if focus is not None and not listed:
+        raise FlowError(
+            f"the drawing option 'focus' is {focus!r}; it must be the name of a step, or a list "
+            f"of names"
         )

@@ -129,7 +129,7 @@ def _lines(topology: Topology) -> list[_Line]:
         levels.append(level)
         # A branch hangs on the last line further left, any other line on the one above.
         above = latest.get(level - 1) if branches else position - 1
-        follows = bool(upstream) and list(upstream) == [above]
+        follows = list(upstream) == [above] and level <= _DEEPEST
         latest[level] = position
         label = _label(topology, position, follows=follows)
         lines.append(_Line(min(level, _DEEPEST), branches, label, position))

@@ -98,7 +98,7 @@ def test_a_value_made_again_is_the_same(make):
         (lambda x=1: x, lambda x=2: x),
         (lambda *, x=1: x, lambda *, x=2: x),
         (lambda: {1, 2}, lambda: {1, 3}),
-        (lambda: (lambda: 1), lambda: (lambda: 2)),
+        (lambda: lambda: 1, lambda: lambda: 2),
         (pd.DataFrame, pd.Series),
     ],
 )

@@ -100,7 +100,12 @@ def test_every_placed_call_is_a_new_node():
 
 
 def test_every_application_to_another_upstream_is_a_new_node():
-    assert group(raw >> double, whole.s(1) >> double).steps == ["raw", "double", "whole", "double_2"]
+    assert group(raw >> double, whole.s(1) >> double).steps == [
+        "raw",
+        "double",
+        "whole",
+        "double_2",
+    ]
     assert (raw >> double >> double).steps == ["raw", "double", "double_2"]
     assert group(1 >> double, 1 >> double).steps == ["double", "double_2"]
 

@@ -19,7 +19,7 @@ EMPTY = [
     "a\0b",
 ]
 HOSTILE = [
-    "it's \"quoted\"",
+    'it\'s "quoted"',
     "<script>alert(1)</script>",
     "two\nlines",
     "\u202eright to left\u202c",
@@ -133,8 +133,8 @@ def test_an_edited_function_is_an_error_with_both_places(edited):
 
 
 def test_parameters_and_the_guarded_part_are_looked_at():
-    left = "def clean(x):\n    try:\n        x = f(x)\n        x = g(x)\n    except E: x = 1\n    return x"
-    right = "def clean(x):\n    x = f(x)\n    try:\n        x = g(x)\n    except E: x = 1\n    return x"
+    left = "def clean(x):\n try:\n  x = f(x)\n  x = g(x)\n except E: x = 1\n return x"
+    right = "def clean(x):\n x = f(x)\n try:\n  x = g(x)\n except E: x = 1\n return x"
     with pytest.raises(FlowError, match="two different"):
         source(left) >> source(right)
     with pytest.raises(FlowError, match="two different"):

@@ -72,7 +72,10 @@ ROWS = {
     "fan out to one": (lambda: x >> [m], ["rx"]),
     "fan out to a tuple": (lambda: x >> (m, m.s()), ("rx", "rx")),
     "fan out to a dict": (lambda: x >> {"a": m, "b": [m]}, {"a": "rx", "b": ["rx"]}),
-    "fan out to nested": (lambda: x >> [m, [m, (m, {"k": m})]], ["rx", ["rx", ("rx", {"k": "rx"})]]),
+    "fan out to nested": (
+        lambda: x >> [m, [m, (m, {"k": m})]],
+        ["rx", ["rx", ("rx", {"k": "rx"})]],
+    ),
     "fan out to empties": (lambda: x >> [[], (), {}, m], [[], (), {}, "rx"]),
     "fan out, fan in": (lambda: x >> [m, m] >> m, ["rx", "rx"]),
     "fan out to a tuple that spreads": (lambda: x >> (m, m) >> everything, (("rx", "rx"), {})),
