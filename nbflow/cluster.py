@@ -8,12 +8,16 @@ neither.
 from __future__ import annotations
 
 import atexit
+import socket
 import threading
+import time
 from typing import Any
 
 import dask
 from distributed import Client, LocalCluster, default_client
 from distributed.client import _set_global_client
+from distributed.comm import get_address_host_port, parse_address
+from distributed.comm.registry import get_backend
 from distributed.deploy.cluster import Cluster
 from distributed.deploy.utils import nprocesses_nthreads
 from dask.system import CPU_COUNT
@@ -28,6 +32,8 @@ _MOST_PROCESSES = 8
 _PRELOAD = "from nbflow.preload import prepare; prepare()"
 
 _own: Client | None = None
+# The clients of clusters that runs were given by name.
+_named: dict[str, Client] = {}
 _starting = threading.Lock()
 
 
@@ -70,14 +76,18 @@ def connect(
         client = _replaced_own(local_cluster_options)
     else:
         client = _connected(address, timeout)
+    _check_plain(client)
+    _set_global_client(client)
+    dask.config.set(scheduler="dask.distributed")
+    return client
+
+
+def _check_plain(client: Client) -> None:
     if client.asynchronous:
         raise ClusterError(
             "the client is asynchronous; nbflow needs a plain one, and leaves the event loop free "
             "with 'await flow.arun()'"
         )
-    _set_global_client(client)
-    dask.config.set(scheduler="dask.distributed")
-    return client
 
 
 def current_client(cluster: str | Client | Cluster | None = None) -> Client:
@@ -89,7 +99,7 @@ def current_client(cluster: str | Client | Cluster | None = None) -> Client:
         If nothing answers at the address named.
     """
     if cluster is not None:
-        return connect(cluster)
+        return _named_client(cluster)
     try:
         client = default_client()
     except ValueError:
@@ -104,23 +114,81 @@ def current_client(cluster: str | Client | Cluster | None = None) -> Client:
     )
 
 
+def _named_client(cluster: str | Client | Cluster) -> Client:
+    """Give a client of a cluster for a run, and leave Dask's current one as it is."""
+    if isinstance(cluster, Client):
+        _check_plain(cluster)
+        return cluster
+    address = getattr(cluster, "scheduler_address", cluster)
+    with _starting:
+        known = _named.get(address)
+        if known is None or not _usable(known):
+            known = _named[address] = _connected(cluster, CONNECT_SECONDS)
+        return known
+
+
 def _usable(client: Client) -> bool:
     return client.status in ("running", "connecting", "newly-created")
 
 
 def threads_of(client: Client) -> int:
-    """Count the steps that a cluster can run at once; at least 1."""
-    return max(1, sum(client.nthreads().values()))
+    """Count the steps that a cluster can run at once; at least 1.
+
+    Raises
+    ------
+    ClusterError
+        If the scheduler does not answer.
+    """
+    try:
+        return max(1, sum(client.nthreads().values()))
+    except (OSError, TimeoutError, ValueError, AttributeError) as error:
+        raise ClusterError(
+            f"the cluster of the client does not answer: {error}; call nbflow.connect() for a new "
+            f"one"
+        ) from error
 
 
 def _connected(address: str | Cluster, timeout: float) -> Client:
     try:
-        return Client(address, timeout=timeout, set_as_default=True)
+        if isinstance(address, str):
+            # A client that fails to connect stays behind, and goes on trying.
+            _knock(address, timeout)
+        return Client(address, timeout=timeout, set_as_default=False)
     except (OSError, TimeoutError, ValueError, TypeError) as error:
         raise ClusterError(
             f"no Dask scheduler answers at {quoted(address)} within {timeout:g} s: {error}; start "
             f"one with 'dask scheduler', or call nbflow.connect() for a local cluster"
         ) from error
+
+
+def _knock(address: str, timeout: float) -> None:
+    """Wait until a scheduler listens at an address.
+
+    Raises
+    ------
+    OSError
+        If none does in time.
+    ValueError
+        If it is no address.
+    """
+    scheme, _ = parse_address(address)
+    get_backend(scheme)
+    if scheme not in ("tcp", "tls"):
+        return
+    host, port = get_address_host_port(address)
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            left = max(0.1, deadline - time.monotonic())
+            with socket.create_connection((host, port), timeout=left) as connection:
+                # A scheduler speaks first; Dask would wait for ever for one that does not.
+                if scheme == "tls" or connection.recv(1):
+                    return
+                raise ConnectionError("what listens there is no Dask scheduler")
+        except OSError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.1)
 
 
 def _replaced_own(options: dict[str, Any]) -> Client:
@@ -142,8 +210,9 @@ def _started(options: dict[str, Any]) -> Client:
 
 
 def _defaults(options: dict[str, Any]) -> dict[str, Any]:
-    defaults: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
+    defaults: dict[str, Any] = {"dashboard_address": "127.0.0.1:0"}
     if options.get("processes", True):
+        defaults["host"] = "127.0.0.1"
         processes, threads = nprocesses_nthreads(max(2, min(CPU_COUNT, _MOST_PROCESSES)))
         processes = max(2, processes)
         if "n_workers" not in options:

@@ -18,7 +18,8 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import dask
 from dask.task_spec import Task, TaskRef
-from distributed import Client, Future, KilledWorker, wait
+from distributed import Client, Future, KilledWorker
+from distributed.client import _wait
 
 from nbflow.cluster import threads_of
 from nbflow.errors import RunError, quoted
@@ -147,7 +148,8 @@ class Execution:
     def _watch(self) -> None:
         """Wait until Dask has ended, and fill in what no event has told."""
         try:
-            wait(list(self.futures.values()))
+            # Not `distributed.wait`, which waits on the loop of whatever client is current.
+            self.client.sync(_wait, list(self.futures.values()))
         except (CancelledError, OSError, RuntimeError):
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the run must end

@@ -32,7 +32,8 @@ from nbflow.expression import (
     TupleOf,
     lifted,
 )
-from nbflow.topology import Topology, check_one_function
+from nbflow.names import Names, named, united
+from nbflow.topology import Topology
 from nbflow.wiring import applied, fed, given, placed, redefined
 
 if TYPE_CHECKING:
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 
     from nbflow.notebook.picture import Picture
     from nbflow.run import Run
-
-Names = dict[str, Definition]
 
 
 class Composable:
@@ -354,8 +353,7 @@ class Flow(Composable):
 
 
 def _names_in(expression: Expression) -> Names:
-    topology = Topology.of(expression)
-    return {node.call.definition.name: node.call.definition for node in topology.nodes}
+    return named(node.call.definition for node in Topology.of(expression).nodes)
 
 
 def source(value: Any) -> Flow:
@@ -470,18 +468,4 @@ def _flowed(left: Flow, right: Flow) -> Expression:
 
 
 def _united(left: Names, right: Names, expression: Expression) -> Names:
-    """Merge what is known about names, so that a clash is an error at the ``>>``.
-
-    The tables are shared along a lineage of flows and only ever grow; one may know
-    names of a sister flow. A clash is therefore looked at closely before it is
-    believed. Merging the smaller into the larger keeps building linear.
-    """
-    large, small = (left, right) if len(left) >= len(right) else (right, left)
-    for name, definition in small.items():
-        known = large.setdefault(name, definition)
-        if known is not definition and known.fn is not definition.fn:
-            try:
-                check_one_function(known, definition)
-            except FlowError:
-                return _names_in(expression)
-    return large
+    return united(left, right, lambda: _names_in(expression))

@@ -6,14 +6,12 @@ no longer follows pointers. Walking is iterative: a chain of any length will do.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from nbflow.definition import Definition
-from nbflow.errors import FlowError, ParamError, quoted
+from nbflow.errors import ParamError, quoted
 from nbflow.expression import (
     ATOMS,
     MISSING,
@@ -29,7 +27,8 @@ from nbflow.expression import (
     nodes_in,
     parts_of,
 )
-from nbflow.fingerprint import same_function, same_value
+from nbflow.fingerprint import same_value
+from nbflow.names import numbered
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +63,8 @@ class Topology:
             If two different functions have one name.
         """
         nodes, index = _walk(value)
-        return cls(tuple(nodes), tuple(_named(nodes)), value, index)
+        names = numbered([node.call.definition for node in nodes])
+        return cls(tuple(nodes), tuple(names), value, index)
 
     @cached_property
     def positions(self) -> Mapping[str, int]:
@@ -234,39 +234,3 @@ def _identity(expression: Expression, index: Mapping[int, int]) -> Any:
         default = expression.default
         return expression.name, type(default), default if type(default) in ATOMS else id(default)
     return (id(expression),)
-
-
-def _named(nodes: list[Node]) -> Iterator[str]:
-    definitions: dict[str, Definition] = {}
-    for node in nodes:
-        definition = node.call.definition
-        known = definitions.setdefault(definition.name, definition)
-        if known is not definition:
-            check_one_function(known, definition)
-    taken, seen = set(definitions), Counter[str]()
-    for node in nodes:
-        name = base = node.call.definition.name
-        seen[base] += 1
-        while seen[base] > 1 and name in taken:
-            name = f"{base}_{seen[base]}"
-            seen[base] += name in taken
-        taken.add(name)
-        yield name
-
-
-def check_one_function(known: Definition, definition: Definition) -> None:
-    """Refuse two different functions under one name.
-
-    Raises
-    ------
-    FlowError
-        Saying where each is defined.
-    """
-    if known.fn is definition.fn or known.anonymous:
-        return
-    if not same_function(known.fn, definition.fn):
-        raise FlowError(
-            f"two different functions are named {quoted(definition.name)}: one defined "
-            f"{known.place}, the other {definition.place}; rename one with "
-            f".named({definition.name + '_2'!r}), or re-run the cell that builds this flow"
-        )

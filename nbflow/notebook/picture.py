@@ -26,7 +26,7 @@ _ALT = 400
 _WIDEST = 1050
 _MOST_LINES = 200
 _FRAME = "overflow: auto; max-height: 680px; margin: 4px 0"
-_TEXT = "line-height: 1.35; margin: 4px 0"
+_TEXT = "font-family: monospace; line-height: 1.35; margin: 4px 0"
 _WIDTH = re.compile(r'<svg width="(\d+)')
 
 

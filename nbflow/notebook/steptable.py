@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 120
 MANY_STEPS = 60
 _FIRST_STEPS = 12
-_DETAILS_SIZE = 100_000
+_FAILURES_SIZE, _DETAILS_SIZE = 50_000, 130_000
 _ROWS, _COLUMNS = 10, 12
 _CELL, _NAME, _REASON = 60, 64, 200
 _LOG, _TRACEBACK = 4_000, 8_000
@@ -34,10 +34,11 @@ _LOG, _TRACEBACK = 4_000, 8_000
 _MUTED = "opacity: 0.7"
 # JupyterLab aligns everything to the right, plain pages to the left.
 _LEFT, _RIGHT = "text-align: left", "text-align: right"
-_LINE = "line-height: 1.35; margin: 4px 0; overflow: auto; max-height: 320px"
+_MONO = "font-family: monospace; line-height: 1.35; margin: 4px 0"
+_LINE = f"{_MONO}; overflow: auto; max-height: 320px"
 _GAP = "margin: 6px 0"
 _TABLE = "margin: 8px 0; border-collapse: collapse; font-size: 12px"
-_ERROR = "line-height: 1.35; margin: 4px 0; padding-left: 10px; border-left: 3px solid #d55e00"
+_ERROR = f"{_MONO}; padding-left: 10px; border-left: 3px solid #d55e00"
 
 
 def chip(status: Status, said: str = "") -> Markup:
@@ -155,7 +156,7 @@ def _message(error: ErrorRecord, deterministic: bool) -> str:
 def failures(state: RunState, *, deterministic: bool = False) -> Markup:
     """Show why steps failed, one after the other, and open."""
     steps = [step for step in state.steps.values() if step.status is Status.FAILED]
-    return _bounded(steps, steps, deterministic=deterministic)
+    return _bounded(steps, steps, _FAILURES_SIZE, deterministic=deterministic)
 
 
 def details(state: RunState, *, deterministic: bool = False) -> Markup:
@@ -166,14 +167,13 @@ def details(state: RunState, *, deterministic: bool = False) -> Markup:
     every = [step for step in state.steps.values() if step.status is not Status.FAILED]
     steps = [step for step in every if _has_more(step)]
     first = steps[:_FIRST_STEPS] if len(state.steps) > MANY_STEPS else steps
-    return _bounded(first, steps, deterministic=deterministic)
+    return _bounded(first, steps, _DETAILS_SIZE, deterministic=deterministic)
 
 
 def _bounded(
-    wanted: Sequence[StepState], every: Sequence[StepState], *, deterministic: bool
+    wanted: Sequence[StepState], every: Sequence[StepState], room: int, *, deterministic: bool
 ) -> Markup:
     shown: list[Markup] = []
-    room = _DETAILS_SIZE // 2
     for step in wanted:
         block = _step(step, deterministic)
         room -= len(block)
@@ -214,9 +214,12 @@ def _contents(step: StepState) -> str:
     if step.preview is not None:
         shape = dimensions(step.preview.rows, step.preview.columns)
         parts.append(f"{printable(step.preview.type_name, _NAME)} {shape}".rstrip())
+    if step.total is not None:
+        parts.append(counted(step.total, "element"))
+        parts.append(dimensions(step.rows, step.columns))
     if step.log:
         parts.append(counted(len(step.log.splitlines()), "line") + " of log")
-    return " · ".join(parts)
+    return " · ".join(part for part in parts if part)
 
 
 def _errors(step: StepState, deterministic: bool) -> Iterator[Markup]:
