@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class Composable:
-    """What steps, flows and parameters have in common: ``>>`` and its manners."""
+    """What steps, flows and parameters have in common: ``>>``, running, and pictures."""
 
     __slots__ = ()
 
@@ -72,6 +72,94 @@ class Composable:
             f"{self!r} cannot be iterated: its value is not there yet; use .map() to call a step "
             f"for each element, or run it and iterate over the result"
         )
+
+    # What a flow does
+
+    def call(self, *inputs: Any, params: dict[str, Any] | None = None) -> Any:
+        """Compute the value in plain Python, in this process, without a record.
+
+        This is what the flow means; `run` gives the same value.
+
+        Parameters
+        ----------
+        inputs
+            Arguments for every open first step.
+        params
+            Values of the flow's parameters.
+
+        Examples
+        --------
+        >>> from nbflow import step
+        >>> @step
+        ... def add(x, y=1):
+        ...     return x + y
+        >>> (add >> add.s(10)).call(1)
+        12
+        """
+        ready = self._flow().ready(*inputs)
+        return evaluate(ready.topology, params or {})
+
+    def run(self, *inputs: Any, **options: Any) -> Run:
+        """Run on Dask, and wait for the end.
+
+        Parameters
+        ----------
+        inputs
+            Arguments for every open first step.
+        options
+            ``params``, ``cluster``, ``raise_on_error`` and the others of
+            `nbflow.run.submit`.
+
+        Raises
+        ------
+        Exception
+            The exception of the first step that failed, unless
+            ``raise_on_error=False``.
+        """
+        from nbflow.run import run
+
+        return run(self._flow(), *inputs, **options)
+
+    def submit(self, *inputs: Any, **options: Any) -> Run:
+        """Start on Dask, and return at once."""
+        from nbflow.run import submit
+
+        return submit(self._flow(), *inputs, **options)
+
+    async def arun(self, *inputs: Any, **options: Any) -> Run:
+        """Run on Dask, and leave the event loop free until the end."""
+        from nbflow.run import arun
+
+        return await arun(self._flow(), *inputs, **options)
+
+    # What a flow looks like
+
+    def graph(self, **options: Any) -> graphviz.Digraph:
+        """Give the drawing as a `graphviz.Digraph`."""
+        from nbflow.notebook.draw import digraph
+
+        return digraph(self._flow(), **options)
+
+    def show(self, **options: Any) -> Picture:
+        """Draw the flow: ``direction="LR"``, ``collapse=True``, ``focus=None``."""
+        from nbflow.notebook.picture import picture
+
+        return picture(self._flow(), **options)
+
+    def to_dot(self, **options: Any) -> str:
+        """Give the drawing as DOT."""
+        return str(self.graph(**options).source)
+
+    def to_mermaid(self) -> str:
+        """Give the drawing as Mermaid, for a README."""
+        from nbflow.notebook.mermaid import mermaid
+
+        return mermaid(self._flow())
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        from nbflow.notebook.picture import picture
+
+        return picture(self._flow()).mimebundle()
 
 
 class Flow(Composable):
@@ -247,32 +335,6 @@ class Flow(Composable):
             )
         return mapped(node.call, items, spread=False, **options)
 
-    # What a flow does
-
-    def call(self, *inputs: Any, params: dict[str, Any] | None = None) -> Any:
-        """Compute the value in plain Python, in this process, without a record.
-
-        This is what the flow means; `run` gives the same value.
-
-        Parameters
-        ----------
-        inputs
-            Arguments for every open first step.
-        params
-            Values of the flow's parameters.
-
-        Examples
-        --------
-        >>> from nbflow import step
-        >>> @step
-        ... def add(x, y=1):
-        ...     return x + y
-        >>> (add >> add.s(10)).call(1)
-        12
-        """
-        ready = self.ready(*inputs)
-        return evaluate(ready.topology, params or {})
-
     def ready(self, *inputs: Any) -> Flow:
         """Copy with every open step fed, checked to be complete.
 
@@ -288,68 +350,6 @@ class Flow(Composable):
                 )
         expression = given(self.expression, inputs)
         return self if expression is self.expression else Flow(expression, None, self._label)
-
-    def run(self, *inputs: Any, **options: Any) -> Run:
-        """Run on Dask, and wait for the end.
-
-        Parameters
-        ----------
-        inputs
-            Arguments for every open first step.
-        options
-            ``params``, ``cluster``, ``raise_on_error`` and the others of
-            `nbflow.run.submit`.
-
-        Raises
-        ------
-        Exception
-            The exception of the first step that failed, unless
-            ``raise_on_error=False``.
-        """
-        from nbflow.run import run
-
-        return run(self, *inputs, **options)
-
-    def submit(self, *inputs: Any, **options: Any) -> Run:
-        """Start on Dask, and return at once."""
-        from nbflow.run import submit
-
-        return submit(self, *inputs, **options)
-
-    async def arun(self, *inputs: Any, **options: Any) -> Run:
-        """Run on Dask, and leave the event loop free until the end."""
-        from nbflow.run import arun
-
-        return await arun(self, *inputs, **options)
-
-    # What a flow looks like
-
-    def graph(self, **options: Any) -> graphviz.Digraph:
-        """Give the drawing as a `graphviz.Digraph`."""
-        from nbflow.notebook.draw import digraph
-
-        return digraph(self, **options)
-
-    def show(self, **options: Any) -> Picture:
-        """Draw the flow: ``direction="LR"``, ``collapse=True``, ``focus=None``."""
-        from nbflow.notebook.picture import picture
-
-        return picture(self, **options)
-
-    def to_dot(self, **options: Any) -> str:
-        """Give the drawing as DOT."""
-        return str(self.graph(**options).source)
-
-    def to_mermaid(self) -> str:
-        """Give the drawing as Mermaid, for a README."""
-        from nbflow.notebook.mermaid import mermaid
-
-        return mermaid(self)
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        from nbflow.notebook.picture import picture
-
-        return picture(self).mimebundle()
 
 
 def _names_in(expression: Expression) -> Names:

@@ -151,41 +151,20 @@ class Step(Composable):
         """Copy under another name in the graph."""
         return self.options(name=name)
 
-    # What a step does as a flow of one
-
-    def run(self, *inputs: Any, **options: Any) -> Any:
-        """Run the step alone, as `Flow.run` does."""
-        return self._flow().run(*inputs, **options)
-
-    def submit(self, *inputs: Any, **options: Any) -> Any:
-        """Start the step alone, as `Flow.submit` does."""
-        return self._flow().submit(*inputs, **options)
-
-    async def arun(self, *inputs: Any, **options: Any) -> Any:
-        """Run the step alone, as `Flow.arun` does."""
-        return await self._flow().arun(*inputs, **options)
-
-    def call(self, *inputs: Any, params: dict[str, Any] | None = None) -> Any:
-        """Compute the step alone in plain Python, as `Flow.call` does."""
-        return self._flow().call(*inputs, params=params)
-
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, str]:
-        return self._flow()._repr_mimebundle_(**options)
-
 
 @overload
-def step(fn: Callable[..., Any], /, **options: Any) -> Step: ...
+def step(fn: Callable[..., Any], **options: Any) -> Step: ...
 @overload
 def step(
-    fn: None = None, /, *, name: str | None = None, **options: Any
+    fn: None = None, *, name: str | None = None, **options: Any
 ) -> Callable[[Callable[..., Any]], Step]: ...
-def step(fn: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
+def step(fn: Any = None, *, name: str | None = None, **options: Any) -> Any:
     """Make a step of a function: bare, with options, or around any callable.
 
     Parameters
     ----------
     fn
-        The function. A coroutine function is a step like any other.
+        The function, which may be a coroutine function; or a step, for a copy of it.
     name
         The name of its calls in a graph, instead of the function's own.
     options
@@ -204,6 +183,8 @@ def step(fn: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
     >>> double.name, step(str.upper)("a")
     ('twice', 'A')
     """
+    if isinstance(fn, Step):
+        return fn.options(**options, name=fn.name if name is None else name)
     chosen = Options().replaced(options)
     if fn is None:
         return functools.partial(_step, name=name, options=chosen)
@@ -211,9 +192,7 @@ def step(fn: Any = None, /, *, name: str | None = None, **options: Any) -> Any:
 
 
 def _step(fn: Any, *, name: str | None, options: Options) -> Step:
-    if isinstance(fn, Step):
-        fn = fn.definition.fn
-    elif isinstance(fn, Flow):
+    if isinstance(fn, Flow):
         raise FlowError(f"{fn!r} is a flow already; a step is made of a function")
     plain = Definition.of(fn, name)
     return Step(Definition(plain.fn, plain.name, options, plain.arity))

@@ -87,7 +87,7 @@ def param_value(text: str) -> tuple[str, Any]:
 def add_drawing(to: argparse.ArgumentParser) -> None:
     """Let a command take the options of a drawing."""
     to.add_argument(
-        "--direction", choices=["TB", "LR"], default="TB", help="top to bottom, or left to right"
+        "--direction", choices=["TB", "LR"], default="LR", help="top to bottom, or left to right"
     )
     to.add_argument("--no-collapse", action="store_true", help="draw every member of a fan-out")
     to.add_argument("--focus", metavar="STEP", help="draw only what is near a step")
