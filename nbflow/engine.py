@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -56,9 +57,14 @@ class Execution:
         self.plan = Plan.of(topology, threads_of(client))
         self.events: list[Event] = []
         self.changed = threading.Condition()
-        self.futures: dict[str, Future] = {}
+        self.futures: dict[int, Future] = {}
         self._nonce = uuid.uuid4().hex[:10]
+        # What is sent again if the cluster loses it; and how often that has happened.
+        self._orders: list[tuple[Parcel, tuple[str, ...]]] = []
+        self._constants: dict[str, Parcel] = {}
         self._kept: list[Future] = []
+        self._keys: dict[int, str] = {}
+        self._losses = 0
         self._params = params
         totals = {
             name: None if node.call.elements is None else node.call.elements.count
@@ -77,51 +83,55 @@ class Execution:
         if not self.plan.segments:
             return
         ear = _Ear.of(self.client)
-        graph = self._graph(ear.topic)
+        orders = Orders(self.topology, self.plan, self._params, ear.topic, self._nonce, here())
+        with local_modules_by_value():
+            self._orders = [orders.parcel(segment) for segment in self.plan.segments]
+        self._constants = orders.shared
         ear.runs[self._nonce] = self
-        with dask.annotate(**self._annotations()):
-            futures = self.client.get(graph, list(graph), sync=False)
-        self.futures = dict(zip(graph, futures, strict=True))
+        self._send(list(range(len(self._orders))))
         threading.Thread(target=self._watch, name="nbflow-watch", daemon=True).start()
 
     # What is sent
 
-    def key(self, number: int) -> str:
+    def _key(self, number: int) -> str:
         """Name the Dask task of a segment, so that a dashboard groups them by step."""
         name = self.topology.names[self.plan.segments[number].positions[-1]]
         plain = "".join(each if each.isascii() and each.isalnum() else "_" for each in name[:40])
-        return f"{plain}-{self._nonce}{number:06x}"
+        return f"{plain}-{self._nonce}{self._losses or ''}{number:06x}"
 
-    def _graph(self, topic: str) -> dict[str, Task]:
-        orders = Orders(self.topology, self.plan, self._params, topic, self._nonce, here())
-        with local_modules_by_value():
-            packed = [orders.parcel(segment) for segment in self.plan.segments]
-        large: dict[str, Parcel] = dict(orders.shared)
+    def _send(self, numbers: list[int]) -> None:
+        """Give segments to the scheduler, with the constants that they need."""
+        self._keys.update((number, self._key(number)) for number in numbers)
+        large: dict[str, Parcel] = {}
         graph, inline = {}, 0
-        for number, (segment, (parcel, shared)) in enumerate(
-            zip(self.plan.segments, packed, strict=True)
-        ):
-            key = self.key(number)
+        for number in numbers:
+            key = self._keys[number]
+            parcel, shared = self._orders[number]
             first: Any = parcel
-            inline += parcel.nbytes
-            if parcel.nbytes > LARGE or inline > _GRAPH_BYTES:
+            if parcel.nbytes > LARGE or inline + parcel.nbytes > _GRAPH_BYTES:
                 large[f"order-{key}"] = parcel
                 first = TaskRef(f"order-{key}")
-            inputs = [*shared, *(self.key(each) for each in segment.upstream)]
+            else:
+                inline += parcel.nbytes
+            constants = {f"{each}{self._losses or ''}": self._constants[each] for each in shared}
+            large.update(constants)
+            inputs = [*constants, *(self._keys[each] for each in self.plan.segments[number].upstream)]
             graph[key] = Task(key, run_segment, first, *map(TaskRef, inputs))
         if large:
-            self._kept.extend(self.client.scatter(large, hash=False).values())
-        return graph
+            self._kept = list(self.client.scatter(large, hash=False).values())
+        with dask.annotate(**self._annotations(numbers)):
+            futures = self.client.get(graph, list(graph), sync=False)
+        self.futures.update(zip(numbers, futures, strict=True))
 
-    def _annotations(self) -> dict[str, Callable[[str], Any]]:
+    def _annotations(self, numbers: list[int]) -> dict[str, Callable[[str], Any]]:
         """Give Dask the options of segments, each as a look-up by key."""
-        options = [self._options(segment) for segment in self.plan.segments]
+        options = {self._keys[n]: self._options(self.plan.segments[n]) for n in numbers}
         found: dict[str, Callable[[str], Any]] = {}
-        if any(each.priority for each in options):
-            found["priority"] = {self.key(n): each.priority for n, each in enumerate(options)}.get  # type: ignore[assignment]
-        if any(each.resources for each in options):
+        if any(each.priority for each in options.values()):
+            found["priority"] = {key: each.priority for key, each in options.items()}.get  # type: ignore[assignment]
+        if any(each.resources for each in options.values()):
             found["resources"] = {
-                self.key(n): dict(each.resources or {}) for n, each in enumerate(options)
+                key: dict(each.resources or {}) for key, each in options.items()
             }.get  # type: ignore[assignment]
         return found
 
@@ -147,23 +157,46 @@ class Execution:
 
     def _watch(self) -> None:
         """Wait until Dask has ended, and fill in what no event has told."""
+        generation = self.client.generation
         try:
-            # Not `distributed.wait`, which waits on the loop of whatever client is current.
-            self.client.sync(_wait, list(self.futures.values()))
-        except (CancelledError, OSError, RuntimeError):
+            while True:
+                with suppress(CancelledError):
+                    # Not `distributed.wait`: it waits on the loop of whatever client is current.
+                    self.client.sync(_wait, list(self.futures.values()))
+                lost = [n for n, future in self.futures.items() if future.status == "cancelled"]
+                if not self._can_send_again(generation) or not lost:
+                    break
+                self._losses += 1
+                self._send(lost)
+        except (OSError, RuntimeError, CancelledError):
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the run must end
             self._fold(self._ended(Status.FAILED, f"the cluster failed: {error}"))
             return
+        finally:
+            self._orders, self._constants = [], {}
         with self.changed:
             # Events travel before the message that a task is done, on the same way.
             self.changed.wait_for(lambda: self.state.status.final, timeout=1.0)
             if self.state.status.final:
                 return
         culprits: dict[int, str] = {}
-        for number, future in enumerate(self.futures.values()):
+        for number, future in self.futures.items():
             self._settle(number, future, culprits)
         self._fold(self._ended(Status.CANCELLED, "the run ended without word of this step"))
+
+    def _can_send_again(self, generation: int) -> bool:
+        """Tell whether tasks were lost because a worker has died with data that they need.
+
+        Dask computes tasks again, but does not send data again. After a restart of the
+        cluster by its user, on the other hand, nothing may begin anew.
+        """
+        return (
+            self.client.status == "running"
+            and self.client.generation == generation
+            and any(each.status == "cancelled" for each in self._kept)
+            and self._losses < _MOST_LOSSES
+        )
 
     def _settle(self, number: int, future: Future, culprits: dict[int, str]) -> None:
         """Say of the steps of a segment what Dask says of it, if they could not."""
@@ -213,12 +246,7 @@ class Execution:
         for position in positions:
             for number in self.plan.homes[position]:
                 wanted.setdefault(number, []).append(position)
-        keys = list(self.futures)
-        fetched = [
-            self._fetched(number, self.futures[keys[number]], tuple(each))
-            for number, each in wanted.items()
-        ]
-        results = Results(self.client.gather(fetched))
+        results = self._gathered(wanted)
         return {position: results[position] for position in positions}
 
     def element(self, position: int, number: int) -> Any:
@@ -226,9 +254,21 @@ class Execution:
         for home in self.plan.homes[position]:
             segment = self.plan.segments[home]
             if segment.start <= number < segment.stop:
-                future = self._fetched(home, self.futures[self.key(home)], (position,))
-                return Results([self.client.gather(future)])[position][number - segment.start]
+                return self._gathered({home: [position]})[position][number - segment.start]
         raise RunError(f"there is no element {number}")
+
+    def _gathered(self, wanted: Mapping[int, list[int]]) -> Results:
+        fetched = [
+            self._fetched(number, self.futures[number], tuple(each))
+            for number, each in wanted.items()
+        ]
+        try:
+            return Results(self.client.gather(fetched))
+        except (CancelledError, KilledWorker) as error:
+            raise RunError(
+                f"a result is no longer on the cluster, because a worker or the connection was "
+                f"lost ({error}); run the flow again"
+            ) from error
 
     def _fetched(self, number: int, future: Future, positions: tuple[int, ...]) -> Future:
         """Give a future of some results of a segment, as little as is sensible."""
@@ -295,6 +335,9 @@ class _Ear:
 
 # What travels with the graph passes through the scheduler, and Dask warns above 10 MB.
 _GRAPH_BYTES = 4_000_000
+
+# As often as Dask lets workers die over one task.
+_MOST_LOSSES = 3
 
 # Up to this size, results that nobody asked for come along: a task to leave them
 # behind would wait for a free thread.

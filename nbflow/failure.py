@@ -140,7 +140,7 @@ def _state(error: BaseException) -> dict[str, Any]:
         for name in (slots,) if isinstance(slots, str) else slots:
             if hasattr(error, name):
                 found[name] = getattr(error, name)
-    return {key: _part(each) for key, each in found.items() if _travels(each)}
+    return {key: _part(each) for key, each in found.items() if _keeps(each)}
 
 
 def _part(value: Any) -> Any:
@@ -150,8 +150,12 @@ def _part(value: Any) -> Any:
     return value if _travels(value) else cut(_said_of(value), _MESSAGE_LIMIT)
 
 
+def _keeps(value: Any) -> bool:
+    return isinstance(value, str) or _travels(value)
+
+
 def _travels(value: Any) -> bool:
-    if type(value) in ATOMS:
+    if type(value) in ATOMS and not isinstance(value, (str, bytes)):
         return True
     try:
         data = dumps(value)

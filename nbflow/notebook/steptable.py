@@ -33,7 +33,7 @@ _LOG, _TRACEBACK = 4_000, 8_000
 
 _MUTED = "opacity: 0.7"
 # JupyterLab aligns everything to the right, plain pages to the left.
-_LEFT, _RIGHT = "text-align: left", "text-align: right"
+_LEFT, _RIGHT = "text-align: left", "text-align: right; white-space: nowrap"
 _MONO = "font-family: monospace; line-height: 1.35; margin: 4px 0"
 _LINE = f"{_MONO}; overflow: auto; max-height: 320px"
 _GAP = "margin: 6px 0"

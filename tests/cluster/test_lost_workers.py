@@ -109,15 +109,45 @@ def test_a_worker_killed_in_the_middle_of_a_map_counts_no_element_twice(
 
 def test_a_large_constant_outlives_the_worker_that_held_it(fragile: Client, tmp_path: Path) -> None:
     values = np.ones(1_000_000)
-    total = step(lambda array, x: float(array.sum()) + x).named("total")
-    flow = group(values >> total.s(i >> hold.s(str(tmp_path))) for i in range(2))
-    run = flow.submit()
-    kill(holder(tmp_path))
-    for each in tmp_path.glob("pid-*"):
-        each.unlink()
-    kill(holder(tmp_path))
+
+    @step
+    def total(array: Any, x: int, folder: str) -> float:
+        while not Path(folder, "leave").exists():
+            time.sleep(0.01)
+        return float(array.sum()) + x
+
+    each = total.options(fuse=False)
+    run = group(values >> each.s(i, str(tmp_path)) >> double for i in range(6)).submit()
+    [holders] = {tuple(v) for k, v in fragile.who_has().items() if str(k).startswith("constant-")}
+    kill(fragile.run(os.getpid)[holders[0]])
     (tmp_path / "leave").touch()
-    assert run.result(60) == [1_000_000.0, 1_000_001.0]
+    assert run.result(60) == [2 * (1_000_000.0 + i) for i in range(6)]
+    assert set(run.steps.status) == {"completed"}
+
+
+def test_a_large_order_outlives_the_worker_that_held_it(fragile: Client, tmp_path: Path) -> None:
+    @step
+    def size(data: bytes, folder: str) -> int:
+        while not Path(folder, "leave").exists():
+            time.sleep(0.01)
+        return len(data)
+
+    run = group(size.s(bytes(30_000), str(tmp_path)) for _ in range(40)).submit()
+    holding = [v for k, v in fragile.who_has().items() if str(k).startswith("order-") and v]
+    kill(fragile.run(os.getpid)[holding[0][0]])
+    (tmp_path / "leave").touch()
+    assert run.result(60) == [30_000] * 40
+
+
+def test_restarting_the_cluster_by_hand_ends_the_run(fragile: Client, tmp_path: Path) -> None:
+    run = (np.ones(1_000_000) >> hold.s(str(tmp_path)) >> double).submit()
+    holder(tmp_path)
+    fragile.restart()
+    assert run.wait(60)
+    assert run.status == "cancelled"
+    with pytest.raises(nbflow.RunError, match="cluster was lost"):
+        run.result()
+    assert (3 >> double).run().result() == 6
 
 
 def test_a_result_outlives_the_worker_that_held_it(fragile: Client) -> None:

@@ -1,0 +1,126 @@
+"""Orders and envelopes: what one Dask task is told, and what it answers."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from typing import Any
+
+import pytest
+
+from nbflow import TransferError, group, param, step
+from nbflow.events import Status
+from nbflow.expression import Const
+from nbflow.order import LARGE, Envelope, Failure, Order, Orders, Ref, Results, Shared
+from nbflow.plan import Plan
+
+
+@step
+def one(x: Any = 0, y: Any = 0) -> Any:
+    return x
+
+
+def orders(flow: Any, **params: Any) -> tuple[Orders, list[tuple[Order, tuple[str, ...]]]]:
+    topology = flow._flow().topology
+    plan = Plan.of(topology, 1)
+    writer = Orders(topology, plan, params, "topic", "run", ("host", 1))
+    parcels = [writer.parcel(segment) for segment in plan.segments]
+    return writer, [(parcel.open(), shared) for parcel, shared in parcels]
+
+
+class Unreadable:
+    def __reduce__(self) -> Any:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise RuntimeError("will not be read")
+
+
+def test_an_order_holds_the_calls_of_its_segment() -> None:
+    _, [(order, shared)] = orders(one.s(1) >> one.s(5))
+    assert shared == ()
+    assert [work.name for work in order.work] == ["one", "one_2"]
+    # One function, whatever the number of calls.
+    assert len(order.functions) == 1
+    first, second = order.work
+    assert isinstance(first.args[0], Const)
+    assert isinstance(second.args[0], Ref)
+    assert second.args[0].position == first.position
+    assert (second.upstream, second.own) == ((0,), 1)
+
+
+def test_parameters_travel_as_values() -> None:
+    _, [(order, _)] = orders(param("p") >> one, p=7)
+    assert order.work[0].args[0].value == 7
+
+
+def test_a_large_constant_is_packed_once_and_named() -> None:
+    data = bytes(LARGE + 1)
+    writer, found = orders(group(one.s(data), step(len).s(data), one.s(data[:10])))
+    assert len(writer.shared) == 1
+    names = {name for _, shared in found for name in shared}
+    assert names == set(writer.shared)
+    shared = [
+        work.args[0].key
+        for order, _ in found
+        for work in order.work
+        if isinstance(work.args[0], Shared)
+    ]
+    assert set(shared) == names
+    assert len(shared) == 2
+
+
+def test_what_cannot_be_packed_is_blamed_on_its_step() -> None:
+    lock = threading.Lock()
+    with pytest.raises(TransferError, match="argument 1 of step 'bad', a lock"):
+        orders(group(one.s(1), one.named("bad").s(lock)))
+    with pytest.raises(TransferError, match="argument 'y' of step 'bad', a lock"):
+        orders(one.named("bad").s(1, y=lock))
+    with pytest.raises(TransferError, match="the function of step 'guarded'"):
+        orders(step(lambda: lock).named("guarded"))
+
+
+def test_an_element_knows_its_own_upstream_only() -> None:
+    _, found = orders(one.map([one.named("a").s(1), one.named("b").s(2)]))
+    mapped = [work for order, _ in found for work in order.work if work.elements is not None]
+    assert [work.start for work in mapped] == [0, 1]
+    assert [work.upstream for work in mapped] == [(), ()]
+
+
+def test_an_envelope_is_opened_when_a_value_is_read() -> None:
+    failure = Failure(Status.FAILED, "x")
+    sent = pickle.dumps(Envelope({1: Unreadable()}, {}, {2: failure}, 10))
+    envelope = pickle.loads(sent)
+    assert envelope.positions == (1,)
+    assert (envelope.failures, envelope.nbytes) == ({2: failure}, 10)
+    # What was not opened travels on as it is.
+    again = pickle.loads(pickle.dumps(envelope))
+    with pytest.raises(RuntimeError, match="will not be read"):
+        _ = again.values
+    good = pickle.loads(pickle.dumps(Envelope({1: "value"})))
+    assert good.values == {1: "value"}
+
+
+def test_results_gather_batches_in_their_order_whatever_came_first() -> None:
+    late = Envelope({1: ["c"]}, {1: 2})
+    early = Envelope({1: ["a", "b"], 4: "single"}, {1: 0})
+    results = Results([late, early])
+    assert results[1] == ["a", "b", "c"]
+    assert results[4] == "single"
+    with pytest.raises(KeyError):
+        results[9]
+
+
+def test_one_envelope_that_cannot_be_read_spoils_no_other() -> None:
+    bad = pickle.loads(pickle.dumps(Envelope({1: Unreadable()})))
+    results = Results([bad, Envelope({2: "good"}), bad])
+    assert results[2] == "good"
+    with pytest.raises(RuntimeError):
+        results[1]
+
+
+def test_the_first_failure_of_a_position_counts() -> None:
+    first, second = Failure(Status.FAILED, "m[0]"), Failure(Status.FAILED, "m[7]")
+    results = Results([Envelope(failures={1: first}), Envelope(failures={1: second})])
+    assert results.failures == {1: first}
