@@ -12,7 +12,7 @@ from nbflow.errors import NbflowError, quoted
 from nbflow.notebook.arguments import (
     Adder,
     Help,
-    UsageMistake,
+    LineError,
     add_drawing,
     add_params,
     drawing_options,
@@ -52,14 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     line = parser("nbflow", COMMANDS)
     try:
-        given = line.parse_args(arguments)
-        if given.command is None:
-            raise Help(line.format_help())
+        given = line.parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
         return _run(given) if given.command == "run" else _show(given)
     except Help as text:
         print(str(text).strip())
         return 0
-    except UsageMistake as error:
+    except LineError as error:
         print(error, file=sys.stderr)
         return 2
     except NbflowError as error:
@@ -121,7 +119,7 @@ def _show(given: argparse.Namespace) -> int:
     forms = {".svg": picture.svg, ".dot": picture.dot, ".html": page(flow.name, picture.html)}
     content = forms.get(Path(given.output).suffix)
     if content is None:
-        raise UsageMistake(f"cannot write {quoted(given.output)}; write .svg, .dot or .html")
+        raise LineError(f"cannot write {quoted(given.output)}; write .svg, .dot or .html")
     Path(given.output).write_text(content, encoding="utf-8")
     return 0
 

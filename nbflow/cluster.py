@@ -14,13 +14,13 @@ import time
 from typing import Any
 
 import dask
+from dask.system import CPU_COUNT
 from distributed import Client, LocalCluster, default_client
 from distributed.client import _set_global_client
-from distributed.comm import get_address_host_port, parse_address
+from distributed.comm.addressing import get_address_host_port, parse_address
 from distributed.comm.registry import get_backend
 from distributed.deploy.cluster import Cluster
 from distributed.deploy.utils import nprocesses_nthreads
-from dask.system import CPU_COUNT
 
 from nbflow.errors import ClusterError, quoted
 
@@ -30,6 +30,8 @@ _MOST_PROCESSES = 8
 # Runs at the start of each worker process: out of the notebook's process group, and
 # pandas imported while the worker has nothing better to do.
 _PRELOAD = "from nbflow.preload import prepare; prepare()"
+
+_LOST = "the client is {}: its cluster was lost or closed; call nbflow.connect() for a new one"
 
 _own: Client | None = None
 # The clients of clusters that runs were given by name.
@@ -72,6 +74,8 @@ def connect(
         )
     if isinstance(address, Client):
         client = address
+        if not _usable(client):
+            raise ClusterError(_LOST.format(client.status))
     elif address is None:
         client = _replaced_own(local_cluster_options)
     else:
@@ -108,18 +112,17 @@ def current_client(cluster: str | Client | Cluster | None = None) -> Client:
         return client
     if client is _own:
         return connect()
-    raise ClusterError(
-        f"the current client is {client.status}: its cluster was lost or closed; call "
-        f"nbflow.connect() for a new one"
-    )
+    raise ClusterError(_LOST.format(client.status))
 
 
 def _named_client(cluster: str | Client | Cluster) -> Client:
     """Give a client of a cluster for a run, and leave Dask's current one as it is."""
     if isinstance(cluster, Client):
+        if not _usable(cluster):
+            raise ClusterError(_LOST.format(cluster.status))
         _check_plain(cluster)
         return cluster
-    address = getattr(cluster, "scheduler_address", cluster)
+    address = str(getattr(cluster, "scheduler_address", cluster))
     with _starting:
         known = _named.get(address)
         if known is None or not _usable(known):

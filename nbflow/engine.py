@@ -57,12 +57,12 @@ class Execution:
         self.plan = Plan.of(topology, threads_of(client))
         self.events: list[Event] = []
         self.changed = threading.Condition()
-        self.futures: dict[int, Future] = {}
+        self.futures: dict[int, Future[Any]] = {}
         self._nonce = uuid.uuid4().hex[:10]
         # What is sent again if the cluster loses it; and how often that has happened.
         self._orders: list[tuple[Parcel, tuple[str, ...]]] = []
         self._constants: dict[str, Parcel] = {}
-        self._kept: list[Future] = []
+        self._kept: list[Future[Any]] = []
         self._keys: dict[int, str] = {}
         self._losses = 0
         self._params = params
@@ -115,7 +115,10 @@ class Execution:
                 inline += parcel.nbytes
             constants = {f"{each}{self._losses or ''}": self._constants[each] for each in shared}
             large.update(constants)
-            inputs = [*constants, *(self._keys[each] for each in self.plan.segments[number].upstream)]
+            inputs = [
+                *constants,
+                *(self._keys[each] for each in self.plan.segments[number].upstream),
+            ]
             graph[key] = Task(key, run_segment, first, *map(TaskRef, inputs))
         if large:
             self._kept = list(self.client.scatter(large, hash=False).values())
@@ -198,7 +201,7 @@ class Execution:
             and self._losses < _MOST_LOSSES
         )
 
-    def _settle(self, number: int, future: Future, culprits: dict[int, str]) -> None:
+    def _settle(self, number: int, future: Future[Any], culprits: dict[int, str]) -> None:
         """Say of the steps of a segment what Dask says of it, if they could not."""
         segment = self.plan.segments[number]
         names = [self.topology.names[each] for each in segment.positions]
@@ -270,7 +273,7 @@ class Execution:
                 f"lost ({error}); run the flow again"
             ) from error
 
-    def _fetched(self, number: int, future: Future, positions: tuple[int, ...]) -> Future:
+    def _fetched(self, number: int, future: Future[Any], positions: tuple[int, ...]) -> Future[Any]:
         """Give a future of some results of a segment, as little as is sensible."""
         inside = self.plan.segments[number].positions
         others = [self.topology.names[each] for each in inside if each not in positions]

@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 from nbflow.preview import Preview
 
-
 T = TypeVar("T")
 
 
@@ -303,9 +302,7 @@ class StepState:
         )
 
 
-def _gaps(
-    start: int, stop: int, known: Iterable[ElementRecords]
-) -> Iterator[tuple[int, int]]:
+def _gaps(start: int, stop: int, known: Iterable[ElementRecords]) -> Iterator[tuple[int, int]]:
     """Give the parts of a range that no record is about yet."""
     overlapping = [each for each in known if each.start < stop and start < each.stop]
     for each in sorted(overlapping, key=lambda each: each.start):

@@ -343,4 +343,3 @@ def _sliced(
         return Elements(Const(items.value[start:stop]), stop - start, elements.spread)
     members = tuple(transformed(each, change) for each in items.members[start:stop])
     return Elements(ListOf(members), stop - start, elements.spread)
-

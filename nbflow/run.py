@@ -307,8 +307,7 @@ def steps_table(state: RunState) -> pd.DataFrame:
 
     steps = list(state.steps.values())
     if is_deterministic():
-        unmeasured = {"started": None, "seconds": None, "bytes": None, "worker": ""}
-        steps = [replace(each, **unmeasured) for each in steps]
+        steps = [replace(s, started=None, seconds=None, bytes=None, worker="") for s in steps]
     started = [each.started if each.started is not None else float("nan") for each in steps]
     return pd.DataFrame(
         {

@@ -291,7 +291,13 @@ class _ElementBatch:
         now = time.time()
         status = Status.FAILED if self.errors else Status.COMPLETED
         event = Event(
-            self.work.name, status, now, 1, self.recorder.address, now - self.begun, elements=records
+            self.work.name,
+            status,
+            now,
+            1,
+            self.recorder.address,
+            now - self.begun,
+            elements=records,
         )
         self.recorder.add(event)
         self._clear(self.start + len(records.statuses))

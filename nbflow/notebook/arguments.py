@@ -12,7 +12,7 @@ from nbflow.errors import FlowError, quoted
 Adder = Callable[[argparse.ArgumentParser], None]
 
 
-class UsageMistake(FlowError):
+class LineError(FlowError):
     """A line that does not follow the grammar."""
 
 
@@ -25,11 +25,11 @@ class LineParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Refuse a line, in one line."""
-        raise UsageMistake(f"{self.prog}: {message}; see {self.prog.split()[0]} --help")
+        raise LineError(f"{self.prog}: {message}; see {self.prog.split()[0]} --help")
 
     def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
         """Never end the kernel."""
-        raise UsageMistake(message or f"{self.prog} ended with {status}")
+        raise LineError(message or f"{self.prog} ended with {status}")
 
     def print_help(self, file: Any = None) -> None:
         """Hand the help over to whoever shows it."""
@@ -48,7 +48,7 @@ def parser(prog: str, commands: Sequence[tuple[str, str, Adder]]) -> LineParser:
         The name of each sub-command, what it does, and what adds its arguments.
     """
     made = LineParser(prog=prog, description="Run and look at flows.", allow_abbrev=False)
-    found = made.add_subparsers(dest="command", metavar="COMMAND", parser_class=LineParser)
+    found = made.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=LineParser)
     for name, summary, add in commands:
         add(found.add_parser(name, help=summary, description=summary, allow_abbrev=False))
     return made
@@ -63,7 +63,7 @@ def add_params(to: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME=VALUE",
         type=param_value,
-        help="a run-time parameter; a value that reads as a Python literal is one, any other is text",
+        help="a run-time parameter; what reads as a Python literal is one, the rest is text",
     )
 
 

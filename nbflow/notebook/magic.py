@@ -24,24 +24,23 @@ class FlowMagics(Magics):
     """The commands behind ``%flow``."""
 
     @needs_local_scope
-    @line_magic("flow")
+    @line_magic("flow")  # type: ignore[arg-type]
     def flow(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Run and look at flows; ``%flow --help`` tells more."""
         return self._answered(line, local_ns)
 
     @needs_local_scope
-    @line_magic("nbflow")
+    @line_magic("nbflow")  # type: ignore[arg-type]
     def nbflow(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Run and look at flows; the same as ``%flow``."""
         return self._answered(line, local_ns)
 
     def _answered(self, line: str, local_ns: Mapping[str, Any] | None) -> Any:
         __tracebackhide__ = True
+        assert self.shell is not None
         names = {**self.shell.user_ns, **(local_ns or {})}
         try:
-            given = _parser().parse_args(_split(line))
-            if given.command is None:
-                raise Help(_parser().format_help())
+            given = _parser().parse_args(_split(line) or ["--help"])
             command: Callable[..., Any] = getattr(self, f"_{given.command}")
             return command(given, names)
         except Help as text:

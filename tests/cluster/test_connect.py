@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import socket
@@ -49,6 +48,14 @@ def _shared_again(cluster_client: Client) -> Iterator[None]:
     nbflow.connect(cluster_client)
 
 
+@pytest.fixture
+def own_aside(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a test have a cluster of our own, beside the shared one."""
+    monkeypatch.setattr(clusters, "_own", None)
+    yield
+    clusters.close_own()
+
+
 # Choosing
 
 
@@ -68,7 +75,9 @@ def test_an_address_where_nothing_listens_is_an_error_within_seconds(client: Cli
     assert (3 >> double).run().result() == 6
 
 
-@pytest.mark.parametrize("wrong", ["", "nonsense", "http://127.0.0.1:1", "tcp://nowhere.invalid:1", 7])
+@pytest.mark.parametrize(
+    "wrong", ["", "nonsense", "http://127.0.0.1:1", "tcp://nowhere.invalid:1", 7]
+)
 def test_an_address_that_is_none_is_an_error(wrong: Any, client: Client) -> None:
     with pytest.raises(nbflow.ClusterError):
         nbflow.connect(wrong, timeout=2)
@@ -113,19 +122,21 @@ def test_the_current_client_of_dask_is_used(other: LocalCluster) -> None:
         assert where.run().result() == os.getpid()
 
 
-def test_a_client_that_lost_its_cluster_is_an_error_that_says_what_to_do(
-    cluster_client: Client,
-) -> None:
+def test_a_closed_client_is_an_error_that_says_what_to_do() -> None:
     with LocalCluster(n_workers=1, processes=False, **LOOPBACK) as lost:
         mine = nbflow.connect(lost)
-    with contextlib.suppress(Exception):
-        mine.close(timeout=1)
-    before = time.monotonic()
-    with contextlib.suppress(nbflow.ClusterError):
-        # Either our own cluster starts, or the message says to call connect().
-        assert double.s(3).run().result() == 6
-    assert time.monotonic() - before < 60
-    clusters.close_own()
+        mine.close()
+        with pytest.raises(nbflow.ClusterError, match=r"closed.*nbflow\.connect\(\)"):
+            nbflow.connect(mine)
+        with pytest.raises(nbflow.ClusterError, match=r"closed.*nbflow\.connect\(\)"):
+            double.s(3).run(cluster=mine)
+
+
+def test_after_the_current_client_is_closed_our_own_cluster_starts(own_aside: None) -> None:
+    with LocalCluster(n_workers=1, processes=False, **LOOPBACK) as lost:
+        nbflow.connect(lost).close()
+    assert (3 >> double).run().result() == 6
+    assert where.run().result() != os.getpid()
 
 
 def test_what_listens_but_is_no_scheduler_is_an_error(client: Client) -> None:
@@ -137,7 +148,7 @@ def test_what_listens_but_is_no_scheduler_is_an_error(client: Client) -> None:
     assert (3 >> double).run().result() == 6
 
 
-def test_steps_run_in_a_cluster_of_threads() -> None:
+def test_steps_run_in_a_cluster_of_threads(own_aside: None) -> None:
     with nbflow.connect(processes=False, threads_per_worker=4):
 
         @step
@@ -165,7 +176,6 @@ def test_steps_run_in_a_cluster_of_threads() -> None:
         mine = [1]
         assert (mine >> group(spoil, spoil.s())).run().result() == [2, 2]
         assert mine == [1]
-    clusters.close_own()
 
 
 def test_threads_print_as_before_once_a_run_is_over(capsys: pytest.CaptureFixture[str]) -> None:

@@ -84,7 +84,8 @@ def graphs(draw: Any) -> tuple[Part, ...]:
     parts = []
     for number in range(draw(st.integers(1, 9))):
         size = min(number, draw(st.integers(0, 3)))
-        some = st.lists(st.integers(0, max(0, number - 1)), min_size=size, max_size=size, unique=True)
+        earlier = st.integers(0, max(0, number - 1))
+        some = st.lists(earlier, min_size=size, max_size=size, unique=True)
         parts.append(
             Part(
                 tuple(draw(some)) if number else (),

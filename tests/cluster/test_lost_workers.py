@@ -175,7 +175,7 @@ def test_a_step_that_kills_its_worker_each_time_fails_with_a_reason(fragile: Cli
 def test_dependents_of_a_killer_are_skipped_and_not_blamed(fragile: Client) -> None:
     run = (die.s() >> double.si(3) >> double).options(fuse=False).submit()
     assert run.wait(60)
-    assert run.steps.status.to_dict() == {"die": "failed", "double": "skipped", "double_2": "skipped"}
+    assert run.steps.status.tolist() == ["failed", "skipped", "skipped"]
     assert set(run.steps.reason[1:]) == {"die failed"}
 
 

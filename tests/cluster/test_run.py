@@ -94,9 +94,8 @@ def test_status_is_live_within_a_segment(fuse: bool, tmp_path: Path) -> None:
     assert "running" in repr(run)
     gate.touch()
     assert run.result(20) == 1
-    assert [(event.step, str(event.status)) for event in run.events if event.step != "fine"][:1] == [
-        ("wait_for", "running")
-    ]
+    told = [(event.step, str(event.status)) for event in run.events if event.step != "fine"]
+    assert told[0] == ("wait_for", "running")
 
 
 def test_elements_are_counted_while_the_map_runs(tmp_path: Path) -> None:
@@ -196,7 +195,7 @@ def test_names_of_every_kind_run() -> None:
     names = [
         "<script>alert(1)</script>",
         "two\nlines",
-        'quotes "\'`',
+        "quotes \"'`",
         "\u202egnp.exe",
         "x" * 3_000,
         "é💥",
@@ -254,7 +253,8 @@ def test_frames_with_difficult_columns_come_back_as_they_were() -> None:
     back = fine.s(df).run()["fine"]
     pd.testing.assert_frame_equal(back, df)
     assert back.attrs == {"origin": "here"}
-    categories = pd.DataFrame({"c": pd.Categorical(["x", "y"]), "t": pd.to_datetime([0, 1], utc=True)})
+    times = pd.to_datetime([0, 1], utc=True)
+    categories = pd.DataFrame({"c": pd.Categorical(["x", "y"]), "t": times})
     pd.testing.assert_frame_equal(fine.s(categories).run()["fine"], categories)
 
 
@@ -377,13 +377,16 @@ def test_steps_on_threads_of_one_worker_keep_their_words_apart(client: Client) -
         meeting.wait(20)
         return me
 
-    with LocalCluster(
-        n_workers=1,
-        threads_per_worker=2,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
-    ) as cluster, nbflow.connect(cluster):
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=2,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+        ) as cluster,
+        nbflow.connect(cluster),
+    ):
         talk_step = step(talk).options(fuse=False)
         run = group(talk_step.s("one"), talk_step.s("two")).run()
         for name, me, other in (("talk", "one", "two"), ("talk_2", "two", "one")):

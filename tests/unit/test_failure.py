@@ -19,7 +19,6 @@ class TwoArguments(Exception):
         super().__init__(f"{code}: {text}")
         self.code = code
 
-
     def __reduce__(self) -> Any:
         raise RuntimeError
 
