@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import dask
@@ -311,7 +311,7 @@ class _Ear:
     a topic, and it holds runs weakly, so that one that nobody holds frees its results.
     """
 
-    _known: WeakKeyDictionary[Client, _Ear] = WeakKeyDictionary()
+    _known: ClassVar[WeakKeyDictionary[Client, _Ear]] = WeakKeyDictionary()
     _making = threading.Lock()
 
     def __init__(self, client: Client) -> None:
