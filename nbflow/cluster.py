@@ -34,6 +34,7 @@ _PRELOAD = "from nbflow.preload import prepare; prepare()"
 _LOST = "the client is {}: its cluster was lost or closed; call nbflow.connect() for a new one"
 
 _own: Client | None = None
+_own_options: dict[str, Any] = {}
 # The clients of clusters that runs were given by name.
 _named: dict[str, Client] = {}
 _starting = threading.Lock()
@@ -47,11 +48,14 @@ def connect(
 ) -> Client:
     """Choose the cluster that flows run on, and make it Dask's current client.
 
+    Calling it again in the same way changes nothing, so that a cell may be run again.
+
     Parameters
     ----------
     address
         A scheduler's address, a `Client`, or a Dask cluster object. None starts a
-        local cluster of worker processes, on loopback only.
+        local cluster of worker processes, on loopback only, unless one with the same
+        options is there already.
     timeout
         How many seconds to wait for a scheduler to answer.
     local_cluster_options
@@ -72,26 +76,14 @@ def connect(
             f"{quoted(address)} is a cluster already; the options "
             f"{', '.join(local_cluster_options)} are for one that nbflow starts"
         )
-    if isinstance(address, Client):
-        client = address
-        if not _usable(client):
-            raise ClusterError(_LOST.format(client.status))
-    elif address is None:
-        client = _replaced_own(local_cluster_options)
+    client: Client
+    if address is None:
+        client = _own_client(local_cluster_options)
     else:
-        client = _connected(address, timeout)
-    _check_plain(client)
+        client = _named_client(address, timeout)
     _set_global_client(client)
     dask.config.set(scheduler="dask.distributed")
     return client
-
-
-def _check_plain(client: Client) -> None:
-    if client.asynchronous:
-        raise ClusterError(
-            "the client is asynchronous; nbflow needs a plain one, and leaves the event loop free "
-            "with 'await flow.arun()'"
-        )
 
 
 def current_client(cluster: str | Client | Cluster | None = None) -> Client:
@@ -103,9 +95,9 @@ def current_client(cluster: str | Client | Cluster | None = None) -> Client:
         If nothing answers at the address named.
     """
     if cluster is not None:
-        return _named_client(cluster)
+        return _named_client(cluster, CONNECT_SECONDS)
     try:
-        client = default_client()
+        client: Client = default_client()
     except ValueError:
         return connect()
     if _usable(client):
@@ -115,23 +107,27 @@ def current_client(cluster: str | Client | Cluster | None = None) -> Client:
     raise ClusterError(_LOST.format(client.status))
 
 
-def _named_client(cluster: str | Client | Cluster) -> Client:
-    """Give a client of a cluster for a run, and leave Dask's current one as it is."""
+def _named_client(cluster: str | Client | Cluster, timeout: float) -> Client:
+    """Give a client of a cluster, and leave Dask's current one as it is."""
     if isinstance(cluster, Client):
         if not _usable(cluster):
             raise ClusterError(_LOST.format(cluster.status))
-        _check_plain(cluster)
+        if cluster.asynchronous:
+            raise ClusterError(
+                "the client is asynchronous; nbflow needs a plain one, and leaves the event loop "
+                "free with 'await flow.arun()'"
+            )
         return cluster
     address = str(getattr(cluster, "scheduler_address", cluster))
     with _starting:
         known = _named.get(address)
         if known is None or not _usable(known):
-            known = _named[address] = _connected(cluster, CONNECT_SECONDS)
+            known = _named[address] = _connected(cluster, timeout)
         return known
 
 
 def _usable(client: Client) -> bool:
-    return client.status in ("running", "connecting", "newly-created")
+    return str(client.status) in ("running", "connecting", "newly-created")
 
 
 def threads_of(client: Client) -> int:
@@ -143,7 +139,7 @@ def threads_of(client: Client) -> int:
         If the scheduler does not answer.
     """
     try:
-        return max(1, sum(client.nthreads().values()))
+        return max(1, int(sum(client.nthreads().values())))
     except (OSError, TimeoutError, ValueError, AttributeError) as error:
         raise ClusterError(
             f"the cluster of the client does not answer: {error}; call nbflow.connect() for a new "
@@ -194,11 +190,12 @@ def _knock(address: str, timeout: float) -> None:
             time.sleep(0.1)
 
 
-def _replaced_own(options: dict[str, Any]) -> Client:
-    global _own  # noqa: PLW0603 - one cluster for each kernel
+def _own_client(options: dict[str, Any]) -> Client:
+    global _own, _own_options
     with _starting:
-        close_own()
-        _own = _started(options)
+        if _own is None or not _usable(_own) or options != _own_options:
+            close_own()
+            _own, _own_options = _started(options), options
         return _own
 
 
@@ -228,7 +225,7 @@ def _defaults(options: dict[str, Any]) -> dict[str, Any]:
 
 def close_own() -> None:
     """Close the cluster that nbflow started, if there is one."""
-    global _own  # noqa: PLW0603 - one cluster for each kernel
+    global _own
     client, _own = _own, None
     if client is None:
         return

@@ -11,9 +11,11 @@ import pickle
 import threading
 import time
 import uuid
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -23,9 +25,10 @@ from distributed import Client, Future, KilledWorker
 from distributed.client import _wait
 
 from nbflow.cluster import threads_of
+from nbflow.definition import Options
 from nbflow.errors import RunError, quoted
 from nbflow.events import Event, RunState, Status, StepState
-from nbflow.failure import recorded
+from nbflow.failure import recorded, with_sources
 from nbflow.order import LARGE, Envelope, Orders, Results
 from nbflow.plan import Plan, Segment
 from nbflow.topology import Topology
@@ -87,6 +90,7 @@ class Execution:
         with local_modules_by_value():
             self._orders = [orders.parcel(segment) for segment in self.plan.segments]
         self._constants = orders.shared
+        self._warn_of_resources()
         ear.runs[self._nonce] = self
         self._send(list(range(len(self._orders))))
         threading.Thread(target=self._watch, name="nbflow-watch", daemon=True).start()
@@ -122,7 +126,7 @@ class Execution:
             graph[key] = Task(key, run_segment, first, *map(TaskRef, inputs))
         if large:
             self._kept = list(self.client.scatter(large, hash=False).values())
-        with dask.annotate(**self._annotations(numbers)):
+        with dask.annotate(**self._annotations(numbers)):  # type: ignore[attr-defined]
             futures = self.client.get(graph, list(graph), sync=False)
         self.futures.update(zip(numbers, futures, strict=True))
 
@@ -131,21 +135,43 @@ class Execution:
         options = {self._keys[n]: self._options(self.plan.segments[n]) for n in numbers}
         found: dict[str, Callable[[str], Any]] = {}
         if any(each.priority for each in options.values()):
-            found["priority"] = {key: each.priority for key, each in options.items()}.get  # type: ignore[assignment]
+            found["priority"] = {key: each.priority for key, each in options.items()}.get
         if any(each.resources for each in options.values()):
             found["resources"] = {
                 key: dict(each.resources or {}) for key, each in options.items()
-            }.get  # type: ignore[assignment]
+            }.get
         return found
 
-    def _options(self, segment: Segment) -> Any:
+    def _options(self, segment: Segment) -> Options:
         return self.topology.nodes[segment.positions[0]].call.definition.options
+
+    def _warn_of_resources(self) -> None:
+        """Say so if a step asks for what no worker has; one that has it may still come."""
+        wanted = {
+            definition.name: definition.options.resources
+            for definition in (node.call.definition for node in self.topology.nodes)
+            if definition.options.resources
+        }
+        if not wanted:
+            return
+        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
+        offered = [worker["resources"] for worker in workers]
+        for name, resources in wanted.items():
+            if not any(
+                all(each.get(what, 0) >= amount for what, amount in resources.items())
+                for each in offered
+            ):
+                warnings.warn(
+                    f"no worker has the resources {dict(resources)} of step {quoted(name)}; the "
+                    f"run waits for one that has",
+                    stacklevel=2,
+                )
 
     # What comes back
 
     def receive(self, packed: bytes) -> None:
         """Take in events as a worker has sent them."""
-        self._fold(pickle.loads(packed))
+        self._fold([_with_sources(event) for event in pickle.loads(packed)])
 
     def _fold(self, events: list[Event]) -> None:
         with self.changed:
@@ -281,6 +307,16 @@ class Execution:
         if surplus <= _SURPLUS_BYTES:
             return future
         return self.client.submit(pick, future, positions, pure=False, priority=100)
+
+
+def _with_sources(event: Event) -> Event:
+    """Put lines of the notebook's cells into tracebacks: only the notebook has them."""
+    if event.error is not None:
+        event = replace(event, error=with_sources(event.error))
+    if event.elements is not None and event.elements.errors:
+        errors = {number: with_sources(each) for number, each in event.elements.errors.items()}
+        event = replace(event, elements=replace(event.elements, errors=errors))
+    return event
 
 
 def _likely(steps: list[StepState]) -> str:

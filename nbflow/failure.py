@@ -7,8 +7,11 @@ what it was, as far as it can.
 
 from __future__ import annotations
 
+import linecache
 import pickle
+import re
 import traceback
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -58,11 +61,33 @@ def revived(record: ErrorRecord) -> BaseException:
     if record.packed is not None:
         try:
             return _unpacked(pickle.loads(record.packed))
-        except Exception:  # noqa: BLE001 - the record says what is known all the same
+        except Exception:  # noqa: BLE001, S110 - the record says what is known all the same
             pass
     error = RunError(f"{record.type_name}: {record.message}")
     error.add_note(record.traceback)
     return error
+
+
+def with_sources(record: ErrorRecord) -> ErrorRecord:
+    """Add the lines of source that the traceback lacks, where this process has them.
+
+    A worker knows the file and line of a function of a notebook's cell, and only the
+    notebook knows what stands there.
+    """
+    lines = record.traceback.splitlines()
+    found = []
+    for line, following in zip(lines, [*lines[1:], ""], strict=True):
+        found.append(line)
+        place = _PLACE.match(line)
+        if place is None or following.startswith("    "):
+            continue
+        source = linecache.getline(place["file"], int(place["line"])).strip()
+        if source:
+            found.append(f"    {source}")
+    return replace(record, traceback="\n".join(found) + "\n")
+
+
+_PLACE = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+), in ')
 
 
 def cut(text: str, limit: int) -> str:

@@ -8,6 +8,7 @@ and never an exception that Dask would see.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,7 +27,7 @@ from nbflow.expression import (
 from nbflow.plan import Plan, Segment
 from nbflow.size import size_of
 from nbflow.topology import Topology
-from nbflow.transfer import Parcel, dumps
+from nbflow.transfer import Parcel, dumps, dumps_by_name
 
 # Above this many bytes a constant, or an order, is sent once and apart from the graph.
 LARGE = 64_000
@@ -307,7 +308,7 @@ class Orders:
         if id(fn) in self._packed:
             return
         try:
-            self._packed[id(fn)] = dumps(fn)
+            self._packed[id(fn)] = _packed(fn)
         except Exception as error:
             raise TransferError(
                 f"the function of step {quoted(name)} cannot be sent to a worker: {error}; it "
@@ -322,6 +323,16 @@ class Orders:
         for where, part in parts:
             what = f"argument {where!r} of step {quoted(work.name)}"
             _parcelled(part, what, shown=getattr(part, "value", part))
+
+
+def _packed(fn: Callable[..., Any]) -> bytes:
+    try:
+        return dumps(fn)
+    except Exception:
+        # A module may hold a lock or a connection; workers may be able to import it.
+        with suppress(Exception):
+            return dumps_by_name(fn)
+        raise
 
 
 def _parcelled(value: Any, what: str, shown: Any = None) -> Parcel:

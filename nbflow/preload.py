@@ -22,6 +22,6 @@ def _warm() -> None:
     # A worker that cannot import one of them says so when a step needs it.
     with contextlib.suppress(ImportError):
         import pandas  # noqa: F401, ICN001
-        import pyarrow  # noqa: F401
+        import pyarrow  # noqa: F401, ICN001
 
         import nbflow.worker  # noqa: F401

@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 import uuid
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +22,11 @@ from nbflow.errors import (
     quoted,
 )
 from nbflow.evaluate import bound_params, resolve
-from nbflow.events import Event, RunState, Status, StepState
+from nbflow.events import Event, RunState, Status
 from nbflow.expression import Node, ParamRef, nodes_in
 from nbflow.failure import revived
 from nbflow.flow import Composable, Flow
+from nbflow.summary import element_of, note_of, reason_of, steps_table
 from nbflow.tables import elements_to_frame, to_frame
 
 if TYPE_CHECKING:
@@ -150,11 +150,10 @@ class Run:
         name, element = self._found(step)
         self._wait_for(name)
         state = self.state.steps[name]
-        whole = element is None and state.status.succeeded
-        if not whole and (element is None or not self._element_succeeded(state, element)):
-            status, reason = state.status, _reason(state)
-            if element is not None:
-                status, reason = _element(state, element)
+        status, reason = state.status, reason_of(state)
+        if element is not None:
+            status, reason = element_of(state, element)
+        if not status.succeeded:
             raise RunError(
                 f"step {quoted(step)} has no value: it is {status}; {reason or 'look at run.steps'}"
             ) from self.error(step)
@@ -234,7 +233,7 @@ class Run:
             raise RunError(f"run {quoted(self.id)} is {state.status}: {'; '.join(sorted(reasons))}")
         if not self._noted:
             self._noted = True
-            error.add_note(_note(self.id, failed))
+            error.add_note(note_of(self.id, failed))
         # Each raise would otherwise add our frames to those of the raise before.
         raise error.with_traceback(self._tracebacks[id(error)])
 
@@ -276,14 +275,8 @@ class Run:
         execution = self._execution
         with execution.changed:
             execution.changed.wait_for(
-                lambda: (
-                    execution.state.status.final or execution.state.steps[name].status.final
-                )
+                lambda: execution.state.status.final or execution.state.steps[name].status.final
             )
-
-    @staticmethod
-    def _element_succeeded(state: StepState, element: int) -> bool:
-        return _element(state, element)[0].succeeded
 
     # What it looks like
 
@@ -296,65 +289,6 @@ class Run:
         from nbflow.notebook.report import report
 
         return report(self.flow, self.state).mimebundle()
-
-
-def steps_table(state: RunState) -> pd.DataFrame:
-    """Make the table of steps of a run.
-
-    With ``NBFLOW_DETERMINISTIC=1``, what differs from run to run is left empty.
-    """
-    import pandas as pd
-
-    steps = list(state.steps.values())
-    if is_deterministic():
-        steps = [replace(s, started=None, seconds=None, bytes=None, worker="") for s in steps]
-    started = [each.started if each.started is not None else float("nan") for each in steps]
-    return pd.DataFrame(
-        {
-            "status": pd.array([str(each.status) for each in steps], dtype="str"),
-            "attempts": [each.attempts for each in steps],
-            "started": pd.to_datetime(started, unit="s", utc=True),
-            "seconds": pd.array([each.seconds for each in steps], dtype="Float64").astype("float64"),
-            "rows": pd.array([each.rows for each in steps], dtype="Int64"),
-            "columns": pd.array([each.columns for each in steps], dtype="Int64"),
-            "bytes": pd.array([each.bytes for each in steps], dtype="Int64"),
-            "worker": pd.array([each.worker for each in steps], dtype="str"),
-            "reason": pd.array([_reason(each) for each in steps], dtype="str"),
-        },
-        index=pd.Index(list(state.steps), name="step"),
-    )
-
-
-def _reason(state: StepState) -> str:
-    if state.error is not None:
-        return f"{state.error.type_name}: {state.error.message}"
-    return state.reason
-
-
-def _element(state: StepState, number: int) -> tuple[Status, str]:
-    """Tell how one element of a mapped step is, and why."""
-    for part in state.elements:
-        if part.start <= number < part.stop:
-            error, reason = part.errors.get(number), part.reasons.get(number, "")
-            if error is not None:
-                reason = f"{error.type_name}: {error.message}"
-            return part.statuses[number - part.start], reason
-    return state.status, _reason(state)
-
-
-def _note(run_id: str, failed: list[StepState]) -> str:
-    first = failed[0]
-    element = next((n for part in first.elements for n in part.errors), None)
-    name = first.name if element is None else f"{first.name}[{element}]"
-    note = (
-        f"step {quoted(name)} failed in run {quoted(run_id)} on worker {first.worker or 'unknown'}; "
-        f"the run is nbflow.last_run()"
-    )
-    others = [f"{quoted(each.name)} ({_reason(each)[:200]})" for each in failed[1:6]]
-    if others:
-        more = f" and {len(failed) - 6} more" if len(failed) > 6 else ""
-        note += f"\nalso failed: {', '.join(others)}{more}"
-    return note
 
 
 def submit(

@@ -73,7 +73,7 @@ class Parcel:
 
 
 def dumps(value: Any, keep_buffer: Callable[[pickle.PickleBuffer], Any] | None = None) -> bytes:
-    """Pickle a value: by pickle where that suffices, and by cloudpickle otherwise.
+    """Pickle a value by cloudpickle, which can write out functions and classes.
 
     Raises
     ------
@@ -124,6 +124,26 @@ def local_modules_by_value() -> Iterator[None]:
         finally:
             for module in local:
                 cloudpickle.unregister_pickle_by_value(module)
+
+
+def dumps_by_name(value: Any) -> bytes:
+    """Pickle a value with what it uses of modules by name, to be imported by the worker.
+
+    Raises
+    ------
+    Exception
+        Whatever cloudpickle raises.
+    """
+    with _registry:
+        names = cloudpickle.list_registry_pickle_by_value()
+        modules = [sys.modules[name] for name in names if name in sys.modules]
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+        try:
+            return dumps(value)
+        finally:
+            for module in modules:
+                cloudpickle.register_pickle_by_value(module)
 
 
 def _installed_folders() -> tuple[str, ...]:

@@ -48,7 +48,9 @@ def parser(prog: str, commands: Sequence[tuple[str, str, Adder]]) -> LineParser:
         The name of each sub-command, what it does, and what adds its arguments.
     """
     made = LineParser(prog=prog, description="Run and look at flows.", allow_abbrev=False)
-    found = made.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=LineParser)
+    found = made.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=LineParser
+    )
     for name, summary, add in commands:
         add(found.add_parser(name, help=summary, description=summary, allow_abbrev=False))
     return made

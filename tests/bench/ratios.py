@@ -82,7 +82,10 @@ def main():
     mapped = increment.map(range(100_000)) >> step(total)
     ours = median_seconds(lambda: mapped.run(), repeats=3)
     plain = median_seconds(lambda: sum([inc(i) for i in range(100_000)]))
-    print(f"map of 100,000: nbflow {ours:.3f} s, {1e6 * ours / 1e5:.1f} µs an element, plain Python {plain:.4f} s")
+    print(
+        f"map of 100,000: nbflow {ours:.3f} s, {1e6 * ours / 1e5:.1f} µs an element, "
+        f"plain Python {plain:.4f} s"
+    )
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ def lab(tmp_path_factory):
     cells[4]["metadata"]["tags"] = ["raises-exception"]
     notebook = nbformat.v4.new_notebook(
         cells=cells,
-        metadata={"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}},
+        metadata={
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}
+        },
     )
     nbformat.write(notebook, root / "work.ipynb")
     with socket.socket() as free:

@@ -16,7 +16,15 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebook_gives_its_stored_outputs_again(path):
     environment = {**os.environ, "NBFLOW_DISPLAY": "static", "NBFLOW_DETERMINISTIC": "1"}
-    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-current-env", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--nbval",
+        "--nbval-current-env",
+        "-p",
+        "no:cacheprovider",
+    ]
     done = subprocess.run(
         [*command, "--rootdir", str(NOTEBOOKS), "-c", os.devnull, "-q", str(path)],
         env=environment,

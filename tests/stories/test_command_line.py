@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(120)
 
-MODULE = '''
+MODULE = """
 import pandas as pd
 from nbflow import param, step
 
@@ -31,7 +31,7 @@ def fail(df):
 
 good = numbers.s(param("n", 3)) >> label
 bad = numbers.s(2) >> fail >> label
-'''
+"""
 
 
 @pytest.fixture

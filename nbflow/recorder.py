@@ -1,0 +1,107 @@
+"""How a worker tells what happens: events in a buffer, sent by time."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import time
+
+from distributed import get_worker
+
+from nbflow.events import Event, Status
+from nbflow.transfer import PROTOCOL
+
+FLUSH_SECONDS = 0.05
+
+
+class Recorder:
+    """Sends the events of a segment: every 50 ms, and at its end.
+
+    A step that has ended before anybody could hear of its start is told of once. A
+    step that goes on is told of by a thread of the process, so that it is seen to
+    run even if it never comes back.
+    """
+
+    def __init__(self, topic: str, run: str) -> None:
+        self.topic = topic
+        self.run = run
+        self.worker = get_worker()
+        self.address = self.worker.address
+        self._events: list[Event] = []
+        self._running: tuple[str, float] | None = None
+        self._sent = time.perf_counter()
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Recorder:
+        _flusher.watch(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _flusher.forget(self)
+        with self._lock:
+            self._running = None
+        self.flush()
+
+    def running(self, step: str, at: float) -> None:
+        """Take note of the step that runs now."""
+        with self._lock:
+            self._running = (step, at)
+        if self.due():
+            self.flush()
+
+    def add(self, event: Event) -> None:
+        """Take note of something that is over."""
+        with self._lock:
+            self._events.append(event)
+            self._running = None
+
+    def due(self) -> bool:
+        """Tell whether it is time to send."""
+        return time.perf_counter() - self._sent >= FLUSH_SECONDS
+
+    def flush(self) -> None:
+        """Send what there is."""
+        # Sent under the lock: the order is kept, and at the end of a segment nothing is
+        # still in the hands of the other thread.
+        with self._lock:
+            events, self._events = self._events, []
+            running, self._running = self._running, None
+            self._sent = time.perf_counter()
+            if running is not None:
+                name, at = running
+                events.append(Event(name, Status.RUNNING, at, 1, self.address))
+            if events:
+                packed = pickle.dumps(events, protocol=PROTOCOL)
+                self.worker.log_event(self.topic, (self.run, packed))
+
+
+class _Flusher:
+    """One thread for each process that flushes the recorders of running segments."""
+
+    def __init__(self) -> None:
+        self._recorders: dict[int, Recorder] = {}
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def watch(self, recorder: Recorder) -> None:
+        self._recorders[id(recorder)] = recorder
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._work, name="nbflow-flush", daemon=True)
+            self._thread.start()
+        self._wake.set()
+
+    def forget(self, recorder: Recorder) -> None:
+        self._recorders.pop(id(recorder), None)
+
+    def _work(self) -> None:
+        while True:
+            if not self._recorders:
+                self._wake.clear()
+                self._wake.wait()
+            time.sleep(FLUSH_SECONDS)
+            for recorder in list(self._recorders.values()):
+                if recorder.due():
+                    recorder.flush()
+
+
+_flusher = _Flusher()

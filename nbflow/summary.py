@@ -1,0 +1,82 @@
+"""A run in words and in one table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from nbflow.deterministic import is_deterministic
+from nbflow.errors import quoted
+from nbflow.events import RunState, Status, StepState
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def steps_table(state: RunState) -> pd.DataFrame:
+    """Make the table of steps of a run.
+
+    With ``NBFLOW_DETERMINISTIC=1``, what differs from run to run is left empty.
+    """
+    import pandas as pd
+
+    steps = list(state.steps.values())
+    if is_deterministic():
+        steps = [replace(s, started=None, seconds=None, bytes=None, worker="") for s in steps]
+    started = [each.started if each.started is not None else float("nan") for each in steps]
+    return pd.DataFrame(
+        {
+            "status": pd.array([str(each.status) for each in steps], dtype="str"),
+            "attempts": [each.attempts for each in steps],
+            "started": pd.to_datetime(started, unit="s", utc=True),
+            "seconds": pd.Series([each.seconds for each in steps], dtype="float64").array,
+            "rows": pd.array([each.rows for each in steps], dtype="Int64"),
+            "columns": pd.array([each.columns for each in steps], dtype="Int64"),
+            "bytes": pd.array([each.bytes for each in steps], dtype="Int64"),
+            "worker": pd.array([each.worker for each in steps], dtype="str"),
+            "reason": pd.array([reason_of(each) for each in steps], dtype="str"),
+        },
+        index=pd.Index(list(state.steps), name="step"),
+    )
+
+
+def reason_of(state: StepState) -> str:
+    """Say in one line why a step has no value; nothing if there is nothing to say."""
+    if state.error is not None:
+        return f"{state.error.type_name}: {state.error.message}"
+    return state.reason
+
+
+def element_of(state: StepState, number: int) -> tuple[Status, str]:
+    """Tell how one element of a mapped step is, and why."""
+    for part in state.elements:
+        if part.start <= number < part.stop:
+            error, reason = part.errors.get(number), part.reasons.get(number, "")
+            if error is not None:
+                reason = f"{error.type_name}: {error.message}"
+            return part.statuses[number - part.start], reason
+    return state.status, reason_of(state)
+
+
+def note_of(run_id: str, failed: list[StepState]) -> str:
+    """Word the note on the exception of a run: what failed, where, and how to go on.
+
+    Parameters
+    ----------
+    run_id
+        The run.
+    failed
+        The steps that failed, the first one first.
+    """
+    first = failed[0]
+    element = next((n for part in first.elements for n in part.errors), None)
+    name = first.name if element is None else f"{first.name}[{element}]"
+    note = (
+        f"step {quoted(name)} failed in run {quoted(run_id)} on worker "
+        f"{first.worker or 'unknown'}; the run is nbflow.last_run()"
+    )
+    others = [f"{quoted(each.name)} ({reason_of(each)[:200]})" for each in failed[1:6]]
+    if others:
+        more = f" and {len(failed) - 6} more" if len(failed) > 6 else ""
+        note += f"\nalso failed: {', '.join(others)}{more}"
+    return note
