@@ -23,29 +23,30 @@ calm = {
 }
 
 
-def check(tree: Any, *, fuse: bool) -> None:
+def check(tree: Any, how: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         example = written(tree, folder)
-        run = example.flow.options(fuse=fuse).run() if not fuse else example.flow.run()
-        assert run.result() == example.value
-        assert repr(run.result()) == repr(example.value)
+        if how == "call":
+            value = example.flow.call()
+        else:
+            flow = example.flow if how == "fused" else example.flow.options(fuse=False)
+            run = flow.run()
+            value = run.result()
+            assert {each.status for each in run.state.steps.values()} <= {"completed"}
+            assert {each.attempts for each in run.state.steps.values()} <= {1}
+        assert value == example.value
+        assert repr(value) == repr(example.value)
         assert recorded_calls(folder) == example.calls
-    assert set(run.steps.status) <= {"completed"}
-    assert set(run.steps.attempts) <= {1}
     for flow, steps, text, known in example.operands:
         assert (flow.steps, repr(flow), hash(flow)) == (steps, text, known)
 
 
-@settings(max_examples=150, **calm)  # type: ignore[arg-type]
+@pytest.mark.timeout(600)
+@settings(max_examples=1000, **calm)  # type: ignore[arg-type]
 @given(tree=trees())
-def test_any_nesting_gives_its_value_fused(tree: Any) -> None:
-    check(tree, fuse=True)
-
-
-@settings(max_examples=50, **calm)  # type: ignore[arg-type]
-@given(tree=trees())
-def test_any_nesting_gives_its_value_unfused(tree: Any) -> None:
-    check(tree, fuse=False)
+def test_a_thousand_nestings_give_their_values_by_call_fused_and_unfused(tree: Any) -> None:
+    for how in ("call", "fused", "unfused"):
+        check(tree, how)
 
 
 # Failures

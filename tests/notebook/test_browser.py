@@ -129,6 +129,8 @@ def pictures(page):
 def test_flow_run_and_failure_are_seen_while_live_and_after_reopening(lab, page):
     address, root = lab
     open_notebook(page, address, "work.ipynb")
+    # Before the kernel is there, "Run" would ask which one is meant.
+    page.get_by_text("| Idle").wait_for(timeout=60_000)
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_text("Run All Cells", exact=True).click()
     page.get_by_text("'the end'").wait_for(timeout=90_000)
