@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from io import TextIOBase
 from typing import Any
 
+from nbflow.outline import valid
+
 LIMIT = 64_000
 
 _current = threading.local()
@@ -48,7 +50,7 @@ class Pad:
         """Give what was said, and begin anew."""
         if not self._pieces:
             return ""
-        text = "".join(self._pieces)
+        text = valid("".join(self._pieces))
         dropped = self._dropped + max(0, len(text) - LIMIT)
         text = text[-LIMIT:]
         self._pieces, self._length, self._dropped = [], 0, 0

@@ -10,6 +10,7 @@ from typing import Any
 
 from nbflow.errors import FlowError, UnsupportedError, did_you_mean, quoted
 from nbflow.fingerprint import same_function
+from nbflow.outline import valid
 from nbflow.signature import Arity
 
 _LAMBDA = "<lambda>"
@@ -228,10 +229,14 @@ def checked_name(name: Any) -> str:
     Raises
     ------
     FlowError
-        If it is no string, or is blank, or holds a NUL character.
+        If it is no string, is blank, or cannot be written down.
     """
     if not isinstance(name, str):
         raise FlowError(f"the name {name!r} is a {type(name).__name__}; a name is a string")
     if not name.strip() or "\0" in name:
         raise FlowError(f"the name {name!r} is blank or holds a NUL; give it a name to be read")
+    if not name.isascii() and valid(name) != name:
+        raise FlowError(
+            f"the name {name!r} holds half a character (a lone surrogate); leave it out"
+        )
     return name

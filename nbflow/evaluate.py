@@ -161,7 +161,8 @@ def _frame_copy(value: Any) -> Any:
 
 
 def _array_copy(value: Any) -> Any:
-    return value.copy() if value.flags.writeable else value
+    # Also of one that came by wire, which is read-only: it was not where it was made.
+    return value.copy()
 
 
 # By name, so that nothing is imported to find out what a value is not.

@@ -30,6 +30,10 @@ class Status(StrEnum):
     COMPENSATED = "compensated"
     INTERRUPTED = "interrupted"
 
+    def __repr__(self) -> str:
+        # For a user it is a word.
+        return repr(self.value)
+
     @property
     def final(self) -> bool:
         """Whether nothing more is expected to happen."""

@@ -20,6 +20,7 @@ from tblib import Traceback
 from nbflow.errors import RunError
 from nbflow.events import ErrorRecord
 from nbflow.expression import ATOMS
+from nbflow.outline import valid
 from nbflow.transfer import dumps
 
 _MESSAGE_LIMIT = 8_000
@@ -100,14 +101,14 @@ def cut(text: str, limit: int) -> str:
 
 def _said(error: BaseException) -> str:
     try:
-        return str(error)
+        return valid(str(error))
     except _ANYTHING:
         return "(its message cannot be read)"
 
 
 def _formatted(error: BaseException, start: TracebackType | None) -> str:
     try:
-        return "".join(traceback.format_exception(type(error), error, start))
+        return valid("".join(traceback.format_exception(type(error), error, start)))
     except _ANYTHING:
         return f"{type(error).__name__}: {_said(error)}"
 

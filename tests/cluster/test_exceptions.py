@@ -265,3 +265,17 @@ def test_arun_raises_what_a_step_raised(client: Client) -> None:
     with pytest.raises(TwoArguments):
         asyncio.run(main())
     assert nbflow.last_run().status == "failed"
+
+
+def test_words_that_are_no_unicode_can_be_shown() -> None:
+    @step
+    def mutter() -> None:
+        print("half \ud800")
+        raise ValueError("half \udfff")
+
+    run = mutter.s().run(raise_on_error=False)
+
+    assert "half \\ud800" in run.log("mutter")
+    assert run.steps.loc["mutter", "reason"] == "ValueError: half \\udfff"
+    for text in run._repr_mimebundle_().values():
+        text.encode("utf-8")

@@ -214,6 +214,20 @@ def test_what_a_step_changes_its_siblings_do_not_see() -> None:
     assert flow.run().result()[2].tolist() == [0, 1, 2, 3]
 
 
+def test_an_array_may_be_changed_in_place_on_whichever_worker_it_is() -> None:
+    def doubled(array: Any) -> Any:
+        array *= 2
+        return array
+
+    made = step(lambda: np.arange(3.0), name="made").options(fuse=False)
+    apart = [step(doubled).named(f"d{n}").options(fuse=False) for n in range(4)]
+    flow = made >> apart
+    for _ in range(5):
+        run = flow.run()
+        assert [each.tolist() for each in run.result()] == [[0.0, 2.0, 4.0]] * 4
+        assert run.value("made").tolist() == [0.0, 1.0, 2.0]
+
+
 def test_a_large_constant_is_not_spoiled_by_one_of_its_readers() -> None:
     values = np.ones(100_000)
 

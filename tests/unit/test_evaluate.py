@@ -483,6 +483,11 @@ def test_a_list_that_holds_itself_passes():
 def test_values_that_cannot_be_changed_are_not_copied():
     for value in ((1, "a", (2.5, None)), "text", 5, frozenset([1]), object(), pd.Timestamp(0)):
         assert whole.s(value).call() is value
+
+
+def test_arrays_can_be_changed_in_place_even_if_they_came_read_only():
     frozen = np.arange(3)
     frozen.flags.writeable = False
-    assert whole.s(frozen).call() is frozen
+    handed = whole.s(frozen).call()
+    handed += 1
+    assert frozen.tolist() == [0, 1, 2]

@@ -252,3 +252,8 @@ def test_an_unknown_step_suggests_the_right_one():
     for other in (0, None, ["clean"], slice(1)):
         with pytest.raises(UnknownStepError):
             flow[other]
+
+
+def test_half_a_character_in_a_name_is_refused():
+    with pytest.raises(FlowError, match="lone surrogate"):
+        step(len, name="a\ud800b")
