@@ -6,7 +6,6 @@ resolve arguments and to call the user's code, so the meaning cannot differ.
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import io
 import threading
@@ -194,6 +193,9 @@ def invoke(fn: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> A
 
 
 def _awaited(coroutine: Any) -> Any:
+    # It takes half as long to import as the rest of nbflow, and few steps need it.
+    import asyncio
+
     try:
         asyncio.get_running_loop()
     except RuntimeError:
