@@ -33,6 +33,11 @@ _PRELOAD = "from nbflow.preload import prepare; prepare()"
 
 _LOST = "the client is {}: its cluster was lost or closed; call nbflow.connect() for a new one"
 
+_GUARD = (
+    "worker processes read the script that starts them, so in a script, run flows under "
+    "if __name__ == '__main__':"
+)
+
 _own: Client | None = None
 _own_options: dict[str, Any] = {}
 # The clients of clusters that runs were given by name.
@@ -201,7 +206,10 @@ def _own_client(options: dict[str, Any]) -> Client:
 
 def _started(options: dict[str, Any]) -> Client:
     chosen = {**_defaults(options), **options}
-    cluster = LocalCluster(**chosen)
+    try:
+        cluster = LocalCluster(**chosen)
+    except RuntimeError as error:
+        raise ClusterError(f"the local cluster did not start: {error}; {_GUARD}") from error
     try:
         return Client(cluster, timeout=30, set_as_default=True)
     except BaseException:

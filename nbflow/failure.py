@@ -15,12 +15,11 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-from tblib import Traceback
-
 from nbflow.errors import RunError
 from nbflow.events import ErrorRecord
 from nbflow.expression import ATOMS
 from nbflow.outline import valid
+from nbflow.places import places_of, traceback_from
 from nbflow.transfer import dumps
 
 _MESSAGE_LIMIT = 8_000
@@ -28,7 +27,6 @@ _TRACEBACK_LIMIT = 64_000
 # Beyond this many bytes a part of an exception travels only in words.
 _PART_LIMIT = 1_000_000
 _CAUSES = 10
-_FRAMES = 60
 
 # Looking at an exception runs code of its class, which may raise anything at all. Even
 # sys.exit() there must not end the worker.
@@ -138,7 +136,7 @@ def _taken_apart(error: BaseException, start: TracebackType | None, depth: int) 
         "class": type(error),
         "args": tuple(map(_part, error.args[: 1 if members is not None else None])),
         "state": _state(error),
-        "traceback": None if start is None else _shortened(start).to_dict(),
+        "places": places_of(start),
         "cause": other(error.__cause__),
         "context": other(None if error.__suppress_context__ else error.__context__),
         "members": members,
@@ -193,16 +191,6 @@ def _travels(value: Any) -> bool:
     return False
 
 
-def _shortened(start: TracebackType) -> Traceback:
-    """Copy a traceback, leaving out the middle of an endless recursion."""
-    links = [Traceback(start)]
-    while links[-1].tb_next is not None:
-        links.append(links[-1].tb_next)
-    if len(links) > _FRAMES:
-        links[_FRAMES // 2 - 1].tb_next = links[-_FRAMES // 2]
-    return links[0]
-
-
 def _said_of(value: Any) -> str:
     try:
         return repr(value)
@@ -211,9 +199,7 @@ def _said_of(value: Any) -> str:
 
 
 def _unpacked(parts: dict[str, Any]) -> BaseException:
-    error = _built(parts)
-    if parts["traceback"] is not None:
-        error = error.with_traceback(Traceback.from_dict(parts["traceback"]).as_traceback())
+    error = _built(parts).with_traceback(traceback_from(parts["places"]))
     if parts["cause"] is not None:
         error.__cause__ = _unpacked(parts["cause"])
     if parts["context"] is not None:

@@ -118,6 +118,7 @@ class Composable:
         """
         from nbflow.run import run
 
+        __tracebackhide__ = True
         return run(self._flow(), *inputs, **options)
 
     def submit(self, *inputs: Any, **options: Any) -> Run:

@@ -71,10 +71,10 @@ def note_of(run_id: str, failed: list[StepState]) -> str:
     first = failed[0]
     element = next((n for part in first.elements for n in part.errors), None)
     name = first.name if element is None else f"{first.name}[{element}]"
-    note = (
-        f"step {quoted(name)} failed in run {quoted(run_id)} on worker "
-        f"{first.worker or 'unknown'}; the run is nbflow.last_run()"
-    )
+    where = f" in run {quoted(run_id)} on worker {first.worker or 'unknown'}"
+    if is_deterministic():
+        where = ""
+    note = f"step {quoted(name)} failed{where}; the run is nbflow.last_run()"
     others = [f"{quoted(each.name)} ({reason_of(each)[:200]})" for each in failed[1:6]]
     if others:
         more = f" and {len(failed) - 6} more" if len(failed) > 6 else ""

@@ -27,12 +27,14 @@ class FlowMagics(Magics):
     @line_magic("flow")  # type: ignore[arg-type]
     def flow(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Run and look at flows; ``%flow --help`` tells more."""
+        __tracebackhide__ = True
         return self._answered(line, local_ns)
 
     @needs_local_scope
     @line_magic("nbflow")  # type: ignore[arg-type]
     def nbflow(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Run and look at flows; the same as ``%flow``."""
+        __tracebackhide__ = True
         return self._answered(line, local_ns)
 
     def _answered(self, line: str, local_ns: Mapping[str, Any] | None) -> Any:
