@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LineError as error:
         print(error, file=sys.stderr)
         return 2
-    except NbflowError as error:
+    except (NbflowError, OSError) as error:
         print(f"nbflow: {error}", file=sys.stderr)
         return 2
 
@@ -74,7 +74,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.workers is not None:
         connect(n_workers=given.workers)
     run = submit(flow, params=dict(given.param), cluster=given.cluster)
-    print(f"{flow.name}: {len(flow)} steps, run {run.id}", flush=True)
+    print(f"{flow.name}: {len(flow)} step{'s' * (len(flow) != 1)}, run {run.id}", flush=True)
     wait_for_end(run)
     _print_outcome(run)
     if given.report:

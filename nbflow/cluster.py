@@ -11,6 +11,7 @@ import atexit
 import socket
 import threading
 import time
+import warnings
 from typing import Any
 
 import dask
@@ -144,12 +145,20 @@ def threads_of(client: Client) -> int:
         If the scheduler does not answer.
     """
     try:
-        return max(1, int(sum(client.nthreads().values())))
+        threads = int(sum(client.nthreads().values()))
     except (OSError, TimeoutError, ValueError, AttributeError) as error:
         raise ClusterError(
             f"the cluster of the client does not answer: {error}; call nbflow.connect() for a new "
             f"one"
         ) from error
+    if not threads:
+        address = client.scheduler_info()["address"]
+        warnings.warn(
+            f"the cluster has no workers, and the run waits for one; start one with "
+            f"'dask worker {address}'",
+            stacklevel=2,
+        )
+    return max(1, threads)
 
 
 def _connected(address: str | Cluster, timeout: float) -> Client:
@@ -199,17 +208,26 @@ def _own_client(options: dict[str, Any]) -> Client:
     global _own, _own_options
     with _starting:
         if _own is None or not _usable(_own) or options != _own_options:
+            # The new one first: with options that do not work, the old one stays.
+            fresh = _started(options)
             close_own()
-            _own, _own_options = _started(options), options
+            _own, _own_options = fresh, options
         return _own
 
 
 def _started(options: dict[str, Any]) -> Client:
+    if options.get("n_workers") == 0:
+        raise ClusterError(
+            "a cluster with n_workers=0 runs nothing; leave it out, or give 1 or more"
+        )
     chosen = {**_defaults(options), **options}
     try:
         cluster = LocalCluster(**chosen)
-    except RuntimeError as error:
-        raise ClusterError(f"the local cluster did not start: {error}; {_GUARD}") from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ClusterError(
+            f"the local cluster did not start with {chosen}: {error}; see the options of "
+            f"distributed.LocalCluster, such as n_workers and threads_per_worker; {_GUARD}"
+        ) from error
     try:
         return Client(cluster, timeout=30, set_as_default=True)
     except BaseException:

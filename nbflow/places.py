@@ -67,7 +67,7 @@ def _frame(place: Place) -> FrameType:
     try:
         exec(code, {"__name__": place.function, "__file__": place.file})  # noqa: S102 - our own line
     except StopIteration as stop:
-        assert stop.__traceback__ is not None
-        assert stop.__traceback__.tb_next is not None
-        return stop.__traceback__.tb_next.tb_frame
+        ours = stop.__traceback__
+        if ours is not None and ours.tb_next is not None:
+            return ours.tb_next.tb_frame
     raise AssertionError(place)

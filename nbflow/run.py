@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _last: Run | None = None
+_OPTIONS = ("params", "cluster", "raise_on_error")
 _LATER = ("store", "key", "display", "checkpoint", "fail_fast")
 _ELEMENT = re.compile(r"(?P<step>.*)\[(?P<number>\d+)\]", re.DOTALL)
 
@@ -296,7 +297,6 @@ def submit(
     *inputs: Any,
     params: dict[str, Any] | None = None,
     cluster: Any = None,
-    raise_on_error: bool = True,
     **later: Any,
 ) -> Run:
     """Start a flow on Dask, and return at once.
@@ -311,8 +311,6 @@ def submit(
         Values of the flow's parameters.
     cluster
         A scheduler's address, a client or a cluster, instead of the current one.
-    raise_on_error
-        Whether `run` raises what a step raised.
     later
         Options that do not work in this version.
 
@@ -326,7 +324,6 @@ def submit(
         If there is no cluster.
     """
     global _last  # noqa: PLW0603 - the last run of the kernel
-    del raise_on_error
     _refuse(later)
     ready = flow.ready(*inputs)
     bound = bound_params(ready.topology, params or {})
@@ -389,9 +386,13 @@ def last_run() -> Run:
 
 def _refuse(later: dict[str, Any]) -> None:
     for name, value in later.items():
+        if name in _OPTIONS:
+            continue  # means something only to those who wait
         if name not in _LATER:
-            known = ("params", "cluster", "raise_on_error", *_LATER)
-            raise FlowError(f"run has no option {quoted(name)}; {did_you_mean(name, known)}")
+            raise FlowError(
+                f"run has no option {quoted(name)}; {did_you_mean(name, _OPTIONS)}; a run-time "
+                f"parameter is given with params={{{name!r}: …}}, an input by position"
+            )
         if value is not None and value is not False:
             raise UnsupportedError(
                 f"the run option {quoted(name)} does not work in this version of nbflow; leave it "

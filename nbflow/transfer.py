@@ -55,8 +55,11 @@ class Parcel:
         return cls(data, [buffer.raw() for buffer in buffers])
 
     def open(self) -> Any:
-        """Unpack a copy of the value."""
-        return pickle.loads(self.data, buffers=self.buffers)
+        """Unpack a copy of the value, which may be changed in place.
+
+        Arrays would otherwise be read-only, or share their memory with other copies.
+        """
+        return pickle.loads(self.data, buffers=[bytearray(each) for each in self.buffers])
 
     @property
     def nbytes(self) -> int:

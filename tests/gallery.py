@@ -23,7 +23,6 @@ HOSTILE = [
     "日本語のステップ",
     "&lt;not an entity&gt; &amp; &#60;",
     "x" * 3000,
-    "lone \ud800 surrogate",
     "a -> b; {rank=same}",
     "`code` $math$ %% comment",
     "node",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import json
 import sys
@@ -17,7 +18,7 @@ def flow_from(spec: str) -> Flow:
     """Load a flow that is named as ``FILE:flow``.
 
     A module is imported. Of a notebook, the code cells are run in order, up to the
-    one that defines the flow.
+    last one that gives the flow its value.
 
     Parameters
     ----------
@@ -60,15 +61,26 @@ def _names_of_notebook(path: Path, name: str) -> Mapping[str, Any]:
 
     shell = InteractiveShell.instance()
     cells = json.loads(path.read_text(encoding="utf-8")).get("cells", [])
-    for cell in cells:
-        if cell.get("cell_type") != "code":
-            continue
-        result = shell.run_cell("".join(cell["source"]), silent=True)
-        result.raise_error()
-        if isinstance(shell.user_ns.get(name), Composable):
-            break
+    sources = ["".join(each["source"]) for each in cells if each.get("cell_type") == "code"]
+    binding = [n for n, each in enumerate(sources) if _binds(shell.transform_cell(each), name)]
+    for each in sources[: binding[-1] + 1] if binding else sources:
+        shell.run_cell(each, silent=True).raise_error()
     names: Mapping[str, Any] = shell.user_ns
     return names
+
+
+def _binds(cell: str, name: str) -> bool:
+    """Tell whether a cell gives a name its value, at its top level."""
+    try:
+        statements = ast.parse(cell).body
+    except SyntaxError:
+        return False
+    return any(
+        isinstance(each, ast.Name) and each.id == name and isinstance(each.ctx, ast.Store)
+        for statement in statements
+        if not isinstance(statement, (ast.FunctionDef, ast.ClassDef))
+        for each in ast.walk(statement)
+    )
 
 
 def _chosen(names: Mapping[str, Any], name: str, path: Path) -> Flow:

@@ -392,3 +392,10 @@ def test_a_script_ends_quietly(tmp_path: Path) -> None:
         script(tmp_path, QUIET_END), capture_output=True, text=True, timeout=60, cwd=tmp_path
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+
+
+def test_a_cluster_that_cannot_start_is_one_clear_error() -> None:
+    with pytest.raises(nbflow.ClusterError, match="n_workers=0"):
+        nbflow.connect(n_workers=0)
+    with pytest.raises(nbflow.ClusterError, match="options of distributed.LocalCluster"):
+        nbflow.connect(wrokers=1)

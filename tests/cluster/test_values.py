@@ -228,6 +228,21 @@ def test_an_array_may_be_changed_in_place_on_whichever_worker_it_is() -> None:
         assert run.value("made").tolist() == [0.0, 1.0, 2.0]
 
 
+def test_results_may_be_changed_in_place_in_the_notebook() -> None:
+    made = step(lambda: pd.DataFrame({"x": [1.0, None]}), name="made")
+    run = (made >> step(lambda df: {"array": df["x"].to_numpy().copy()}, name="held")).run()
+
+    df = run["made"]
+    df.loc[0, "x"] = 9
+    df.fillna({"x": 0}, inplace=True)
+    held = run.value("held")
+    held["array"][0] = 7
+
+    assert df["x"].tolist() == [9.0, 0.0]
+    assert run["made"]["x"].isna().tolist() == [False, True]
+    assert run.value("held")["array"][0] == 1.0
+
+
 def test_a_large_constant_is_not_spoiled_by_one_of_its_readers() -> None:
     values = np.ones(100_000)
 

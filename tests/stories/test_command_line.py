@@ -107,10 +107,11 @@ def test_show_prints_a_tree_and_writes_pictures(folder):
     assert (folder / "flow.svg").read_text(encoding="utf-8").startswith("<svg")
 
 
-def test_notebook_cells_run_up_to_the_one_that_defines_the_flow(folder):
+def test_notebook_cells_run_up_to_the_last_that_gives_the_flow_its_value(folder):
     cells = [
         "from nbflow import step\n@step\ndef two():\n    return 2",
-        "flow = two.s() >> (lambda x: x * 21)",
+        "flow = two.s()",
+        "flow = flow >> (lambda x: x * 21)",
         "raise RuntimeError('beyond the flow')",
     ]
     notebook = {
