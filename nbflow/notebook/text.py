@@ -160,7 +160,7 @@ def _label(topology: Topology, position: int, *, follows: bool) -> str:
         leaf.name for part in parts_of(node) for leaf in leaves(part) if isinstance(leaf, ParamRef)
     )
     if params:
-        label += f" ({_listed([f'{name}=' for name in params])})"
+        label += f" (param {_listed(list(params))})"
     names = topology.names
     if not follows and topology.inputs[position]:
         label += f" ← {_listed([names[each] for each in topology.inputs[position]])}"

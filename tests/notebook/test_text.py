@@ -25,7 +25,7 @@ def test_a_branch_hangs_on_the_step_that_it_branches_from() -> None:
 def test_what_is_mapped_open_given_or_only_ordered_is_said() -> None:
     text = tree(parse.map(range(12)) >> extract.s(param("path")) >> load.si())
     assert "parse × 12" in text
-    assert "extract (path=)" in text
+    assert "extract (param path)" in text
     assert "load, after extract" in text
     assert "open at abs" in tree(group(abs) >> merge)
 
