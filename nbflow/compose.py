@@ -6,7 +6,7 @@ cannot, such as a list that flows into a list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
 from nbflow.definition import Definition
@@ -255,6 +255,3 @@ def _refuse_later(name: str, value: Any) -> None:
         raise UnsupportedError(
             f"the option {quoted(name)} does not work in this version of nbflow; leave it out"
         )
-
-
-Callback = Callable[..., Any]
