@@ -14,7 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nbflow.compose import chain, chord, chunks, group, starmap
+from nbflow.compose import branch, chain, chord, chunks, group, starmap, switch
+from nbflow.context import context
 from nbflow.errors import (
     ClusterError,
     CycleError,
@@ -33,6 +34,7 @@ from nbflow.errors import (
     UnsupportedError,
 )
 from nbflow.flow import Flow
+from nbflow.retry import Retry, TryAgain
 from nbflow.step import Step, param, step
 
 if TYPE_CHECKING:
@@ -51,6 +53,12 @@ __all__ = [  # noqa: RUF022 - grouped as a table of contents
     "chord",
     "chunks",
     "starmap",
+    "branch",
+    "switch",
+    # Fail
+    "Retry",
+    "TryAgain",
+    "context",
     # Run
     "connect",
     "last_run",

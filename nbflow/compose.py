@@ -1,4 +1,4 @@
-"""Composition by functions: chain, group, chord, chunks and starmap.
+"""Composition by functions: chain, group, chord, chunks, starmap, branch and switch.
 
 They give the same values as the operators, and take what Python's own operators
 cannot, such as a list that flows into a list.
@@ -6,22 +6,32 @@ cannot, such as a list that flows into a list.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sized
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
 
+from nbflow.decision import Decision
 from nbflow.definition import Definition
-from nbflow.errors import FlowError, SignatureError, UnsupportedError, quoted
-from nbflow.expression import Call, Const, Elements, Expression, ListOf, Node, ParamRef, TupleOf
+from nbflow.errors import FlowError, SignatureError, quoted
+from nbflow.expression import (
+    Axis,
+    Call,
+    Cap,
+    Choice,
+    Const,
+    Expression,
+    Item,
+    Key,
+    ListOf,
+    Node,
+    ParamRef,
+    TupleOf,
+)
 from nbflow.flow import Composable, Flow, connected, function_flow, gathered, lift, source
-from nbflow.wiring import placed
-
-if TYPE_CHECKING:
-    import pandas as pd
+from nbflow.items import check_labels, elements_of
+from nbflow.wiring import listed, opened, over, placed
 
 _WHOLE = (str, bytes, bytearray, Mapping, Composable)
-
-# How many slices a frame is mapped over in.
-_SLICES = 16
 
 
 def chain(*parts: Any) -> Flow:
@@ -48,7 +58,13 @@ def group(*members: Any, max_concurrency: int | None = None) -> Flow:
     members
         Flows, or one iterable of them: a list, a tuple, a range, a generator.
     max_concurrency
-        How many members may run at once. Not in this version.
+        How many members may run at once: never more, and as soon as one ends, the next
+        one starts. What only one member needs is part of that member.
+
+    Raises
+    ------
+    FlowError
+        If the limit is not a whole number of at least 1.
 
     Examples
     --------
@@ -57,9 +73,10 @@ def group(*members: Any, max_concurrency: int | None = None) -> Flow:
     >>> (group(1, 2) >> [sum, max]).call()
     [3, 2]
     """
-    _refuse_later("max_concurrency", max_concurrency)
+    limit = _checked_count("max_concurrency", max_concurrency)
     flows = [_member(each) for each in _members(members)]
-    return gathered(ListOf(tuple(each.expression for each in flows)), flows)
+    cap = None if limit is None else Cap(limit)
+    return gathered(ListOf(tuple(each.expression for each in flows), cap), flows)
 
 
 def chord(header: Any, body: Any) -> Flow:
@@ -77,18 +94,20 @@ def chord(header: Any, body: Any) -> Flow:
     return connected(flow, body)
 
 
-def chunks(step: Any, items: Iterable[Any], size: int) -> Flow:
+def chunks(step: Any, items: Any, size: int, **options: Any) -> Flow:
     """Call a step once for each batch of items; each call gets a list.
 
     Parameters
     ----------
     step
-        A step or function of one list.
+        A step, a function or an open flow of one list.
     items
-        What to split; a generator is read at once. Of a frame, each call gets a
-        slice of rows.
+        What to split: anything that a map goes over, or a flow that gives it. A
+        generator is read at once. Of a frame, each call gets a slice of rows.
     size
         How many items a batch has; the last may have fewer.
+    options
+        Those of ``.map()``.
 
     Examples
     --------
@@ -97,14 +116,10 @@ def chunks(step: Any, items: Iterable[Any], size: int) -> Flow:
     """
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise FlowError(f"the size of a chunk is {size!r}; it must be a whole number of at least 1")
-    if _is_frame(items):
-        return mapped(_call_of(step), _row_slices(items, size), spread=False)
-    listed = listed_items(items)
-    batches = [listed[start : start + size] for start in range(0, len(listed), size)]
-    return mapped(_call_of(step), batches, spread=False)
+    return mapped(_body(step), items, spread=False, size=size, **options)
 
 
-def starmap(step: Any, tuples: Iterable[Any]) -> Flow:
+def starmap(step: Any, tuples: Any = None, **options: Any) -> Flow:
     """Call a step once for each tuple of arguments.
 
     Examples
@@ -112,56 +127,204 @@ def starmap(step: Any, tuples: Iterable[Any]) -> Flow:
     >>> starmap(pow, [(2, 3), (3, 2)]).call()
     [8, 9]
     """
-    return mapped(_call_of(step), tuples, spread=True)
+    return mapped(_body(step), tuples, spread=True, **options)
 
 
-def mapped(
-    call: Call,
-    items: Any,
-    *,
-    spread: bool,
-    chunk_size: int | None = None,
-    max_concurrency: int | None = None,
-    on_error: Any = None,
-    key: Any = None,
-) -> Flow:
-    """Place a call that is made once for each item.
+def branch(predicate: Any, then: Any, otherwise: Any = None) -> Flow:
+    """Take one of two ways, by what a predicate says of the value that flows in.
+
+    The value goes to the predicate and to the arm that is taken, whose value is handed
+    on. The other arm is skipped. Without ``otherwise``, what follows is skipped too.
+
+    Parameters
+    ----------
+    predicate
+        A function or step that gives true or false.
+    then, otherwise
+        What runs if it is true, and if it is false: a step, a function, a flow, or a
+        list, tuple or dict of them.
+
+    Examples
+    --------
+    >>> flow = branch(lambda n: n < 0, abs, str)
+    >>> (-3 >> flow).call(), (3 >> flow).call()
+    (3, '3')
+    """
+    arms = [then] if otherwise is None else [then, otherwise]
+    return _choice(predicate, (True, False)[: len(arms)], arms, truth=True, default=False)
+
+
+def switch(selector: Any, cases: Mapping[Any, Any], default: Any = None) -> Flow:
+    """Take one of several ways, by the value that a selector gives.
+
+    Parameters
+    ----------
+    selector
+        A function or step of the value that flows in.
+    cases
+        What runs for each value of the selector.
+    default
+        What runs for any other. Without it, any other value is an error.
 
     Raises
     ------
     FlowError
-        If the items cannot be gone through.
-    UnsupportedError
-        If no items are given, or an option does not work yet.
+        If there are no cases.
+
+    Examples
+    --------
+    >>> flow = switch(type, {int: str, str: len})
+    >>> ("abc" >> flow).call(), (12 >> flow).call()
+    (3, '12')
     """
-    for name, value in (
-        ("chunk_size", chunk_size),
-        ("max_concurrency", max_concurrency),
-        ("on_error", on_error),
-        ("key", key),
-    ):
-        _refuse_later(name, value)
-    name = call.definition.name
-    if items is None or isinstance(items, Composable):
-        raise UnsupportedError(
-            f"mapping step {quoted(name)} over a value that is known only at run time does not "
-            f"work in this version of nbflow; give the items: {name}.map([…])"
+    if not isinstance(cases, Mapping) or not cases:
+        raise FlowError(
+            f"the cases of a switch are {quoted(cases)}; they must be a dict from a value of the "
+            f"selector to what runs then, with one case at least"
         )
-    flow = lift(listed_items(items))
-    elements = _elements(name, flow.expression, spread=spread)
-    node = placed(Call(call.definition, call.args, call.kwargs, call.immutable, elements))
-    return gathered(node, [flow, Flow(node)])
+    arms = [*cases.values(), *([] if default is None else [default])]
+    return _choice(selector, tuple(cases), arms, truth=False, default=default is not None)
 
 
-def _elements(name: str, items: Expression, *, spread: bool) -> Elements:
-    assert isinstance(items, (Const, ListOf))
-    count = len(items.value if isinstance(items, Const) else items.members)
-    if spread:
-        items = _spread(name, items)
-    return Elements(items, count, spread)
+def _choice(
+    decider: Any, cases: tuple[Any, ...], arms: list[Any], *, truth: bool, default: bool
+) -> Flow:
+    flow = decider._flow() if isinstance(decider, Composable) else function_flow(decider)
+    node = flow.expression
+    if not isinstance(node, Node) or node.axis is not None:
+        raise FlowError(
+            f"{decider!r} does not end in one step, so it cannot decide; give a function or a step "
+            f"that gives one value"
+        )
+    decision = Decision(node.call.definition.name, cases, truth, default)
+    call = replace(node.call, decision=decision, origin=None)
+    if node.loose:
+        node = replace(placed(call), open=not node.call.immutable)
+    else:
+        node = replace(node, call=call)
+    flows = [_member(each) for each in arms]
+    members = (node, *(opened(each.expression) for each in flows))
+    return gathered(Choice(decision, members), [flow, *flows])
 
 
-def _spread(name: str, items: Const | ListOf) -> Const | ListOf:
+def mapped(
+    body: Flow,
+    items: Any,
+    *,
+    spread: bool,
+    size: int | None = None,
+    chunk_size: int | None = None,
+    max_concurrency: int | None = None,
+    on_error: str | None = None,
+    key: Any = None,
+) -> Flow:
+    """Place a step, or an open flow, that is computed once for each item.
+
+    Parameters
+    ----------
+    body
+        What is mapped.
+    items
+        What it is mapped over; a flow whose value is listed when it runs; or None for
+        what flows in.
+    spread
+        Whether an item is a tuple of arguments.
+    size
+        How many items one call gets, as a list.
+    chunk_size
+        How many elements travel as one Dask task; of a frame, how many rows a call gets.
+    max_concurrency
+        How many elements may run at once.
+    on_error
+        ``"collect"`` puts failing elements aside, and the list goes on without them.
+    key
+        Names the elements: a function of the item, or the names in order.
+
+    Raises
+    ------
+    FlowError
+        If the items cannot be gone through, or an option cannot be right.
+    """
+    if on_error not in (None, "raise", "collect"):
+        raise FlowError(f"on_error is {on_error!r}; it must be 'collect' or 'raise'")
+    limit = _checked_count("max_concurrency", max_concurrency)
+    together = _checked_count("chunk_size", chunk_size)
+    flow, rows = None, size
+    if items is not None:
+        flow, rows = _items_flow(items, size, together)
+    width = _width(body.name, flow.expression) if spread and flow is not None else None
+    label = _checked_label(key, None if flow is None else flow.expression, body.name)
+    unique = Key()
+    axis = Axis(
+        unique,
+        None if flow is None else flow.expression,
+        rows,
+        label,
+        limit,
+        together,
+        on_error == "collect",
+    )
+    expression = over(_as_node(body.expression), axis, Item(unique, spread, width))
+    return gathered(expression, [body, *([] if flow is None else [flow]), Flow(expression)])
+
+
+def _items_flow(items: Any, size: int | None, together: int | None) -> tuple[Flow, int | None]:
+    """Lift what a map goes over, and say what is left to be cut when it runs."""
+    if isinstance(items, Composable):
+        flow = items._flow()
+        expression = listed(flow.expression)
+        if size is not None and isinstance(expression, ListOf):
+            parts = elements_of(list(expression.members), size)
+            expression = ListOf(tuple(ListOf(tuple(part)) for part in parts))
+        return gathered(expression, [flow]), size
+    rows = size if size is not None or not hasattr(items, "iloc") else together
+    flow = lift(elements_of(items, rows))
+    return flow, None
+
+
+def _as_node(expression: Expression) -> Expression:
+    """Let a flow end in one step, so that its value can be computed for each element."""
+    if isinstance(expression, Node):
+        return expression
+    kinds: dict[type, Callable[..., Any]] = {ListOf: list, TupleOf: tuple, Choice: taken}
+    fn = kinds.get(type(expression), dict)
+    return Node(Call(Definition.of(fn)), (expression,), ())
+
+
+def taken(value: Any) -> Any:
+    """Hand on the value of the arm that was taken."""
+    return value
+
+
+def _checked_count(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise FlowError(f"{name} is {value!r}; it must be a whole number of at least 1, or None")
+    return value
+
+
+def _checked_label(key: Any, items: Expression | None, name: str) -> Any:
+    if key is None or callable(key):
+        return key
+    if isinstance(key, (str, bytes)) or not isinstance(key, Iterable):
+        raise FlowError(
+            f"the key of a map is {key!r}; it must be a function of the item, or a list of names"
+        )
+    labels = [str(each) for each in key]
+    count = Axis(Key(), items).count
+    if count is not None and len(labels) != count:
+        raise FlowError(
+            f"the map of {quoted(name)} has {len(labels)} keys for {count} elements; give one for "
+            f"each, or a function of the item"
+        )
+    check_labels(labels, name)
+    return tuple(labels)
+
+
+def _width(name: str, items: Expression) -> int | None:
+    if not isinstance(items, (Const, ListOf)):
+        return None
     widths = set()
     for item in items.value if isinstance(items, Const) else items.members:
         each: Any = item.value if isinstance(item, Const) else item
@@ -170,7 +333,7 @@ def _spread(name: str, items: Const | ListOf) -> Const | ListOf:
         elif isinstance(each, (tuple, list)):
             widths.add(len(each))
         else:
-            what = "a flow" if isinstance(each, (Node, ParamRef)) else _described(each)
+            what = "a flow" if isinstance(each, (Node, ParamRef, Choice)) else _described(each)
             raise FlowError(
                 f"starmap of {quoted(name)} got {what}; each element is a tuple of arguments"
             )
@@ -179,48 +342,11 @@ def _spread(name: str, items: Const | ListOf) -> Const | ListOf:
             f"starmap of {quoted(name)} got tuples of {sorted(widths)} arguments; they must be of "
             f"one length"
         )
-    return items
+    return widths.pop() if widths else None
 
 
 def _described(value: Any) -> str:
     return f"{quoted(value)}, a {type(value).__name__}"
-
-
-def listed_items(items: Any) -> list[Any]:
-    """List what a map goes over; of a frame, slices of rows.
-
-    Raises
-    ------
-    FlowError
-        If it cannot be gone through, or has no order.
-    """
-    if isinstance(items, (set, frozenset)):
-        raise FlowError("a set has no order, so its elements cannot be numbered; give a list")
-    if isinstance(items, _WHOLE) or not _can_iterate(items):
-        raise FlowError(
-            f"{quoted(items)} is a {type(items).__name__}; a map goes over a list, a tuple, a "
-            f"range, an array, a frame or a generator"
-        )
-    if _is_frame(items):
-        return _row_slices(items, max(1, -(-len(items) // _SLICES)))
-    return list(items)
-
-
-def _can_iterate(items: Any) -> bool:
-    # An array without dimensions has an __iter__, which raises.
-    try:
-        iter(items)
-    except TypeError:
-        return False
-    return True
-
-
-def _is_frame(items: Any) -> bool:
-    return hasattr(items, "iloc") and isinstance(items, Sized) and hasattr(items, "columns")
-
-
-def _row_slices(df: Any, size: int) -> list[pd.DataFrame]:
-    return [df.iloc[start : start + size] for start in range(0, len(df), size)]
 
 
 def _members(members: tuple[Any, ...]) -> Iterator[Any]:
@@ -241,17 +367,5 @@ def _member(value: Any) -> Flow:
     return source(value)
 
 
-def _call_of(step: Any) -> Call:
-    if isinstance(step, Composable):
-        node = step._flow().expression
-        if isinstance(node, Node) and node.loose and node.call.elements is None:
-            return node.call
-        raise FlowError(f"{step!r} is not one step; map each of its steps")
-    return Call(Definition.of(step))
-
-
-def _refuse_later(name: str, value: Any) -> None:
-    if value is not None:
-        raise UnsupportedError(
-            f"the option {quoted(name)} does not work in this version of nbflow; leave it out"
-        )
+def _body(step: Any) -> Flow:
+    return step._flow() if isinstance(step, Composable) else function_flow(step)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from nbflow.errors import FlowError, UnsupportedError, did_you_mean, quoted
-from nbflow.fingerprint import same_function
+from nbflow.fingerprint import same_function, same_value
 from nbflow.outline import valid
+from nbflow.retry import Retry
 from nbflow.signature import Arity
 
 _LAMBDA = "<lambda>"
@@ -22,6 +24,16 @@ class Options:
 
     Attributes
     ----------
+    retry
+        After which failures it is tried again, and how often.
+    timeout
+        How many seconds an attempt may take.
+    when
+        Predicates on what flows into it: it is skipped unless all of them hold.
+    lock
+        A name: of all steps with this lock on the cluster, one runs at a time.
+    isolation
+        ``"process"`` to run each attempt in a process of its own.
     fuse
         Whether the step may share a Dask task with its neighbours.
     resources
@@ -32,19 +44,20 @@ class Options:
         Words for the user's own use.
     """
 
+    retry: Retry | None = None
+    timeout: float | None = None
+    when: tuple[Callable[..., Any], ...] = ()
+    lock: str | None = None
+    isolation: str | None = None
     fuse: bool = True
     resources: Mapping[str, float] | None = None
     priority: int = 0
     tags: tuple[str, ...] = ()
     # Parts of the interface that later versions fill; any other value is refused.
-    retry: Any = 0
-    timeout: Any = None
-    when: Any = None
     compensate: Any = None
     effect: Any = False
     cache: Any = False
     checkpoint: Any = "auto"
-    lock: Any = None
 
     def replaced(self, changes: Mapping[str, Any]) -> Options:
         """Copy with other values, checked.
@@ -74,12 +87,28 @@ class Options:
     @property
     def isolated(self) -> bool:
         """Whether the step needs a Dask task of its own."""
-        return not self.fuse or self.resources is not None
+        return not self.fuse or self.resources is not None or self.isolation is not None
+
+    @property
+    def plain(self) -> bool:
+        """Whether an attempt is nothing but a call."""
+        return (
+            self.retry is None
+            and self.timeout is None
+            and not self.when
+            and self.lock is None
+            and self.isolation is None
+        )
+
+    def same_as(self, other: Options) -> bool:
+        """Tell whether other options mean the same, though their functions were made anew."""
+        return self == other or all(
+            same_value(getattr(self, each.name), getattr(other, each.name))
+            for each in fields(Options)
+        )
 
 
-_LATER = frozenset(
-    {"retry", "timeout", "when", "compensate", "effect", "cache", "checkpoint", "lock"}
-)
+_LATER = frozenset({"compensate", "effect", "cache", "checkpoint"})
 _DEFAULTS = {each.name: each.default for each in fields(Options)}
 
 
@@ -88,6 +117,40 @@ def _is_default(name: str, value: Any) -> bool:
     default = _DEFAULTS[name]
     plain = type(value) is type(default) and isinstance(value, (int, str))
     return value is None or value is False or (plain and value == default)
+
+
+def _checked_timeout(value: Any) -> float | None:
+    if value is None:
+        return None
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:
+        raise FlowError(
+            f"the step option 'timeout' is {value!r}; it must be a positive number of seconds"
+        )
+    return float(value)
+
+
+def _checked_when(value: Any) -> tuple[Callable[..., Any], ...]:
+    predicates = value if isinstance(value, tuple) else () if value is None else (value,)
+    for each in predicates:
+        if not callable(each):
+            raise FlowError(
+                f"the step option 'when' is {each!r}; it must be a function of what flows into "
+                f"the step that gives True or False"
+            )
+    return tuple(predicates)
+
+
+def _checked_lock(value: Any) -> str | None:
+    if value is not None and (not isinstance(value, str) or not value.strip()):
+        raise FlowError(f"the step option 'lock' is {value!r}; it must be a name to be read")
+    return value
+
+
+def _checked_isolation(value: Any) -> str | None:
+    if value not in (None, "process"):
+        raise FlowError(f"the step option 'isolation' is {value!r}; it must be 'process' or None")
+    return value  # type: ignore[no-any-return]
 
 
 def _checked_fuse(value: Any) -> bool:
@@ -123,6 +186,11 @@ def _checked_tags(value: Any) -> tuple[str, ...]:
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
+    "retry": Retry.of,
+    "timeout": _checked_timeout,
+    "when": _checked_when,
+    "lock": _checked_lock,
+    "isolation": _checked_isolation,
     "fuse": _checked_fuse,
     "resources": _checked_resources,
     "priority": _checked_priority,
@@ -190,7 +258,7 @@ class Definition:
         """Tell whether another definition does the same under the same name."""
         return self is other or (
             self.name == other.name
-            and self.options == other.options
+            and self.options.same_as(other.options)
             and same_function(self.fn, other.fn)
         )
 

@@ -9,124 +9,399 @@ from __future__ import annotations
 import copy
 import io
 import threading
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from contextvars import copy_context
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
 
-from nbflow.errors import ParamError, TransferError, did_you_mean, quoted
+from nbflow.absence import Absent, first_absent, gathered_list
+from nbflow.context import enter, leave, never
+from nbflow.decision import holds
+from nbflow.definition import natural_name
+from nbflow.demand import Guard
+from nbflow.errors import ParamError, SignatureError, TransferError, did_you_mean, quoted
 from nbflow.expression import (
     ATOMS,
     MISSING,
+    Axis,
+    Choice,
     Const,
     DictOf,
-    Elements,
     Expression,
+    Item,
+    Key,
     ListOf,
     Node,
     TupleOf,
 )
+from nbflow.items import elements_of, labels_of
+from nbflow.regions import Region, regions
+from nbflow.retry import next_wait
 from nbflow.topology import Topology
 
 ValueOf = Callable[[Any], Any]
+Kwargs = tuple[tuple[str, Expression], ...]
 
 
 def evaluate(topology: Topology, params: Mapping[str, Any]) -> Any:
-    """Compute the value of a flow, here and now.
+    """Compute the value of a flow, here and now; None if it was skipped.
 
     Raises
     ------
     ParamError
         If a parameter is missing or unknown.
     Exception
-        Whatever a step raises.
+        Whatever a step raises, when its attempts are used up.
     """
-    values: list[Any] = []
-    bound = bound_params(topology, params)
-
-    def value_of(leaf: Any) -> Any:
-        if isinstance(leaf, Node):
-            return values[topology.index[id(leaf)]]
-        return bound[leaf.name]
-
-    for node, name in zip(topology.nodes, topology.names, strict=True):
-        fn, call = node.call.definition.fn, node.call
-        results = [
-            checked(name, invoke(fn, *arguments(args, node.kwargs, value_of)))
-            for args in calls_of(node.args, len(call.args), call.elements)
-        ]
-        values.append(results[0] if call.elements is None else results)
-    return resolve(topology.value, value_of)
+    evaluation = _Evaluation(topology, bound_params(topology, params))
+    frame = Frame()
+    evaluation.compute(regions(topology), frame)
+    value = resolve(topology.value, evaluation.looking_in(frame))
+    return None if type(value) is Absent else value
 
 
-def calls_of(
-    args: tuple[Expression, ...], own: int, elements: Elements | None
-) -> Iterator[tuple[Expression, ...]]:
-    """Give the positional arguments of each call that a node makes.
+class Frame:
+    """The values that are known while one element of a map is computed, or the flow.
 
-    A plain node makes one call. A mapped one makes one for each element, whose item
-    stands after what comes from upstream and before what ``.s()`` was given.
+    Attributes
+    ----------
+    values
+        By position in the flow; of a map, the list over its elements.
+    parent
+        The frame around it.
+    key, item
+        Which map it is an element of, and what that is computed from.
+    label
+        How the element is called in full, such as ``[3]`` or ``[eu][0]``.
+    """
+
+    __slots__ = ("item", "key", "label", "parent", "values")
+
+    def __init__(
+        self,
+        parent: Frame | None = None,
+        key: Key | None = None,
+        item: Any = None,
+        label: str = "",
+    ) -> None:
+        self.values: dict[int, Any] = {}
+        self.parent = parent
+        self.key = key
+        self.item = item
+        self.label = label
+
+    def value(self, position: int) -> Any:
+        """Look a value up, here and further out."""
+        frame: Frame | None = self
+        while frame is not None:
+            if position in frame.values:
+                return frame.values[position]
+            frame = frame.parent
+        raise KeyError(position)
+
+    def item_of(self, key: Key) -> Any:
+        """Give the current item of a map."""
+        frame: Frame | None = self
+        while frame is not None:
+            if frame.key is key:
+                return frame.item
+            frame = frame.parent
+        raise KeyError(key)
+
+
+class _Evaluation:
+    """A flow and its parameters while it is evaluated."""
+
+    def __init__(self, topology: Topology, params: Mapping[str, Any]) -> None:
+        self.topology = topology
+        self.params = params
+
+    def looking_in(self, frame: Frame) -> ValueOf:
+        index, params = self.topology.index, self.params
+
+        def value_of(leaf: Any) -> Any:
+            if isinstance(leaf, Node):
+                return frame.value(index[id(leaf)])
+            if isinstance(leaf, Item):
+                return frame.item_of(leaf.key)
+            return params[leaf.name]
+
+        return value_of
+
+    def compute(self, region: Region, frame: Frame) -> None:
+        for part in region.parts:
+            if isinstance(part, int):
+                frame.values[part] = self.step(part, frame)
+            else:
+                self.over(part, frame)
+
+    def over(self, region: Region, frame: Frame) -> None:
+        """Compute the steps of a map for each of its elements."""
+        axis = region.axis
+        assert axis is not None
+        items = self._items(region, axis, frame)
+        if type(items) is Absent:
+            frame.values.update(dict.fromkeys(region.positions, items))
+            return
+        columns: dict[int, list[Any]] = {each: [] for each in region.positions}
+        for item, label in items:
+            inner = Frame(frame, axis.key, item, f"{frame.label}[{label}]")
+            self.compute(region, inner)
+            for position, column in columns.items():
+                column.append(inner.values[position])
+        for position, column in columns.items():
+            frame.values[position] = gathered_list(column)
+
+    def _items(self, region: Region, axis: Axis, frame: Frame) -> Any:
+        name = self.topology.names[region.positions[0]]
+        value_of = self.looking_in(frame)
+        items = items_of(axis, value_of)
+        if type(items) is Absent:
+            return items.following()
+        labels = labels_of(axis.label, items, name)
+        return list(zip(items, range(len(items)) if labels is None else labels, strict=True))
+
+    def step(self, position: int, frame: Frame) -> Any:
+        """Compute one step in one frame."""
+        node, name = self.topology.nodes[position], self.topology.names[position]
+        value_of = self.looking_in(frame)
+        name += frame.label
+        absent = barred(name, self.topology.guards[position], node.after, value_of)
+        if absent is not None:
+            return absent
+        retry, attempt = node.call.definition.options.retry, 1
+        while True:
+            entered = enter("call", self.topology.names[position], _element(frame), attempt, never)
+            try:
+                return self._attempt(node, name, value_of)
+            except BaseException as error:
+                wait = next_wait(retry, attempt, error)
+                if wait is None and collects(node):
+                    return Absent(name, f"{name} failed", collected=True)
+                if wait is None:
+                    raise
+            finally:
+                leave(entered)
+            time.sleep(wait)
+            attempt += 1
+
+    def _attempt(self, node: Node, name: str, value_of: ValueOf) -> Any:
+        call, options = node.call, node.call.definition.options
+        given = arguments(node.args, node.kwargs, value_of)
+        if type(given) is Absent:
+            return following(given, name)
+        own = len(call.args), frozenset(key for key, _ in call.kwargs)
+        refused = unwanted(options.when, own, given) if options.when else None
+        if refused is not None:
+            return Absent(name, refused)
+        fn = called(call.definition.fn, call.split_every)
+        if options.timeout is None:
+            value = invoke(fn, *given)
+        else:
+            from nbflow.deadline import within
+
+            value = within(options.timeout, name, lambda: invoke(fn, *given))
+        value = checked(name, value)
+        return value if call.decision is None else call.decision.checked(value)
+
+
+def _element(frame: Frame) -> int | str | None:
+    label = frame.label[1:-1]
+    return int(label) if label.isdecimal() else label or None
+
+
+def collects(node: Node) -> bool:
+    """Tell whether a failure of the node is put aside instead of ending the run."""
+    return node.axis is not None and node.axis.lineage[0].collect
+
+
+def following(absent: Absent, name: str) -> Absent:
+    """Say what an absent input means for a step: it is absent for the same cause."""
+    culprit = absent.culprit if absent.failed or absent.collected else name
+    return Absent(culprit, absent.following().reason, absent.failed, absent.collected)
+
+
+def items_of(axis: Axis, value_of: ValueOf) -> Any:
+    """List what a map goes over, or say why there is nothing.
+
+    Raises
+    ------
+    FlowError
+        If the value cannot be gone through.
+    """
+    items = axis.items
+    assert items is not None
+    if isinstance(items, Const):
+        return items.value
+    if isinstance(items, ListOf):
+        return [resolve(each, value_of) for each in items.members]
+    value = resolve(items, value_of)
+    return value if type(value) is Absent else elements_of(value, axis.size)
+
+
+def barred(
+    name: str, guard: Guard | None, after: Iterable[Expression], value_of: ValueOf
+) -> Absent | None:
+    """Say why a step is not to run, before its own inputs are looked at.
 
     Parameters
     ----------
-    args
-        The positional arguments of the node.
-    own
-        How many of them, at the end, were given to ``.s()``.
-    elements
-        What the node is mapped over.
+    name
+        The step.
+    guard
+        The decision that must have taken an arm.
+    after
+        What the step only waits for.
+    value_of
+        Gives the values of leaves.
     """
-    if elements is None:
-        yield args
-        return
-    cut = len(args) - own
-    before, after = args[:cut], args[cut:]
-    for item in items_of(elements):
-        yield (*before, *(_members(item) if elements.spread else (item,)), *after)
+    for each in after:
+        waited = resolve(each, value_of)
+        if type(waited) is Absent:
+            return following(waited, name)
+    if guard is None:
+        return None
+    value = value_of(guard.decider)
+    if type(value) is Absent:
+        return following(value, name)
+    if guard.decision.taken(value) == guard.arm:
+        return None
+    return Absent(name, f"{guard.decision.name} was {_shown(value)}")
 
 
-def items_of(elements: Elements) -> Iterator[Expression]:
-    """Go through the items of a map as expressions."""
-    if isinstance(elements.items, Const):
-        return map(Const, elements.items.value)
-    return iter(elements.items.members)
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:39]}…"
 
 
-def _members(item: Expression) -> tuple[Expression, ...]:
-    if isinstance(item, (TupleOf, ListOf)):
-        return item.members
-    assert isinstance(item, Const)
-    return tuple(map(Const, item.value))
+def unwanted(
+    predicates: tuple[Callable[..., Any], ...],
+    own: tuple[int, frozenset[str]],
+    given: tuple[list[Any], dict[str, Any]],
+) -> str | None:
+    """Say which predicate on what flows into a step does not hold.
+
+    Parameters
+    ----------
+    predicates
+        The step option ``when``.
+    own
+        How many of the positional arguments, at the end, were given to ``.s()``, and
+        which of the others.
+    given
+        The arguments of the call. If nothing flows in, all of them are meant.
+    """
+    positional, keywords = given
+    count, names = own
+    flowed = positional[: len(positional) - count]
+    others = {key: value for key, value in keywords.items() if key not in names}
+    if not flowed and not others:
+        flowed, others = positional, keywords
+    for each in predicates:
+        name = natural_name(each)
+        if not holds(name, invoke(each, flowed, others)):
+            return f"{name} was False"
+    return None
+
+
+def called(fn: Callable[..., Any], split_every: int | None) -> Callable[..., Any]:
+    """Give what is called: the function, or a tree of its calls."""
+    return fn if split_every is None else partial(reduced, fn, split_every)
+
+
+def reduced(
+    fn: Callable[..., Any], split_every: int, values: Any, *args: Any, **kwargs: Any
+) -> Any:
+    """Call a function on parts of a list, and on the list of what it gives, down to one.
+
+    Examples
+    --------
+    >>> reduced(sum, 2, [1, 2, 3, 4, 5])
+    15
+    """
+    values = elements_of(values)
+    while len(values) > split_every:
+        parts = elements_of(values, split_every)
+        values = [invoke(fn, [part, *args], kwargs) for part in parts]
+    return invoke(fn, [values, *args], kwargs)
 
 
 def arguments(
-    args: tuple[Expression, ...], kwargs: tuple[tuple[str, Expression], ...], value_of: ValueOf
-) -> tuple[list[Any], dict[str, Any]]:
+    args: tuple[Expression, ...], kwargs: Kwargs, value_of: ValueOf
+) -> tuple[list[Any], dict[str, Any]] | Absent:
     """Resolve the arguments of one call into values of its own.
 
     A step may change what it is given without changing what others see: lists, dicts
     and sets are handed over as copies all the way down, and so are the arrays and
     frames in them (pandas copies no data until it is changed).
+
+    Returns
+    -------
+    The arguments, or why one of them is absent.
+
+    Raises
+    ------
+    SignatureError
+        If an element of a starmap is no tuple of arguments.
     """
-    return (
-        [own_copy(resolve(each, value_of)) for each in args],
-        {name: own_copy(resolve(each, value_of)) for name, each in kwargs},
-    )
+    positional: list[Any] = []
+    missing = False
+    for each in args:
+        value = resolve(each, value_of)
+        missing = missing or type(value) is Absent
+        if type(each) is Item and each.spread and type(value) is not Absent:
+            if not isinstance(value, (tuple, list)):
+                raise SignatureError(
+                    f"starmap got {quoted(value)}, a {type(value).__name__}; each element is a "
+                    f"tuple of arguments"
+                )
+            positional.extend(map(own_copy, value))
+        else:
+            positional.append(own_copy(value))
+    keywords = {}
+    for name, each in kwargs:
+        value = resolve(each, value_of)
+        missing = missing or type(value) is Absent
+        keywords[name] = own_copy(value)
+    if missing:
+        return first_absent((*positional, *keywords.values())) or Absent("", "")
+    return positional, keywords
 
 
 def resolve(expression: Expression, value_of: ValueOf) -> Any:
-    """Compute the value of an expression from the values of its leaves."""
-    if isinstance(expression, Const):
-        return expression.value
-    if isinstance(expression, ListOf):
-        return [resolve(each, value_of) for each in expression.members]
-    if isinstance(expression, TupleOf):
-        return tuple([resolve(each, value_of) for each in expression.members])
+    """Compute the value of an expression from the values of its leaves.
+
+    A list goes on without the members that were skipped; a tuple, a dict and an
+    argument need all of theirs.
+    """
+    kind = type(expression)
+    if kind is Const:
+        return expression.value  # type: ignore[union-attr]
+    if kind is ListOf:
+        return gathered_list([resolve(each, value_of) for each in expression.members])  # type: ignore[union-attr]
+    if kind is TupleOf:
+        values = tuple([resolve(each, value_of) for each in expression.members])  # type: ignore[union-attr]
+        return first_absent(values) or values
     if isinstance(expression, DictOf):
-        values = [resolve(each, value_of) for each in expression.members]
-        return dict(zip(expression.keys, values, strict=True))
+        values = tuple([resolve(each, value_of) for each in expression.members])
+        return first_absent(values) or dict(zip(expression.keys, values, strict=True))
+    if isinstance(expression, Choice):
+        return _chosen(expression, value_of)
     return value_of(expression)
+
+
+def _chosen(choice: Choice, value_of: ValueOf) -> Any:
+    decision, *arms = choice.members
+    value = resolve(decision, value_of)
+    if type(value) is Absent:
+        return value
+    arm = choice.decision.taken(value)
+    if arm is None or arm >= len(arms):
+        name = choice.decision.name
+        return Absent(name, f"{name} was {_shown(value)}")
+    return resolve(arms[arm], value_of)
 
 
 def own_copy(value: Any) -> Any:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from nbflow.decision import Decision
 from nbflow.errors import FlowError, quoted
 
 if TYPE_CHECKING:
@@ -48,10 +49,18 @@ class ParamRef:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Cap:
+    """How many members of one group may run at once."""
+
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class ListOf:
-    """A list of expressions."""
+    """A list of expressions, of which perhaps only some may be computed at once."""
 
     members: tuple[Expression, ...]
+    cap: Cap | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,22 +79,91 @@ class DictOf:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Elements:
-    """What a mapped call is mapped over.
+class Choice:
+    """One of several arms, by the value of a step: what a branch hands on.
 
     Attributes
     ----------
-    items
-        One expression for each element, or a `Const` that holds them all.
-    count
-        How many there are.
-    spread
-        Whether an item is a tuple of arguments rather than one argument.
+    decision
+        Which value takes which arm.
+    members
+        The step that decides, and then the arms.
     """
 
-    items: Const | ListOf
-    count: int
+    decision: Decision
+    members: tuple[Expression, ...]
+
+
+class Key:
+    """What tells one map from all others, through every copy of it."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item:
+    """What the current element of a map is computed from.
+
+    Attributes
+    ----------
+    key
+        Whose element.
+    spread
+        Whether it is a tuple of arguments rather than one.
+    width
+        How many arguments it spreads to, where that is known.
+    """
+
+    key: Key
     spread: bool = False
+    width: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Axis:
+    """What steps are mapped over: they are computed once for each item.
+
+    Attributes
+    ----------
+    key
+        What it is known by.
+    items
+        A `Const` list, a `ListOf` expressions, or any other expression, whose value is
+        listed when the flow runs; None until something flows in.
+    size
+        How many items make one element; None for one. Of a frame, how many rows.
+    label
+        Gives the name of an element from its item, or the names in order.
+    limit
+        How many elements may run at once.
+    together
+        How many elements travel as one Dask task.
+    collect
+        Whether a failing element is put aside instead of failing the step.
+    parent
+        The map that this one is inside of.
+    """
+
+    key: Key
+    items: Expression | None
+    size: int | None = None
+    label: Any = None
+    limit: int | None = None
+    together: int | None = None
+    collect: bool = False
+    parent: Axis | None = None
+
+    @property
+    def count(self) -> int | None:
+        """How many elements there are, where that is known before the run."""
+        if isinstance(self.items, Const):
+            return len(self.items.value)
+        return len(self.items.members) if isinstance(self.items, ListOf) else None
+
+    @property
+    def lineage(self) -> tuple[Axis, ...]:
+        """The maps around it and itself, from the outside in."""
+        return (self,) if self.parent is None else (*self.parent.lineage, self)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,19 +181,22 @@ class Call:
         What ``.s()`` was given.
     immutable
         Whether it receives nothing from upstream.
-    elements
-        What it is mapped over.
     origin
         The call that this one was rebuilt from, because a flow among its arguments
         was; still the same call as far as identity goes.
+    decision
+        What its value decides, for the predicate of a branch.
+    split_every
+        How many values at most it takes at a time, where it reduces a list to one.
     """
 
     definition: Definition
     args: tuple[Expression, ...] = ()
     kwargs: tuple[tuple[str, Expression], ...] = ()
     immutable: bool = False
-    elements: Elements | None = None
     origin: Call | None = None
+    decision: Decision | None = None
+    split_every: int | None = None
 
     @property
     def identity(self) -> int:
@@ -134,51 +215,61 @@ class Node:
     args, kwargs
         The arguments in full, those from upstream included.
     after
-        Nodes that it only waits for.
+        What it only waits for.
     open
         Whether a required argument is still missing.
+    axis
+        What it is mapped over.
     """
 
     call: Call
     args: tuple[Expression, ...]
     kwargs: tuple[tuple[str, Expression], ...]
-    after: tuple[Node, ...] = ()
+    after: tuple[Expression, ...] = ()
     open: bool = False
+    axis: Axis | None = None
 
     @property
     def loose(self) -> bool:
         """Whether nothing has flowed into it yet: its arguments are those of its call."""
         mine = self.args is self.call.args and self.kwargs is self.call.kwargs
-        return mine and not self.after
+        return mine and not self.after and self.axis is None
+
+    @property
+    def bare_map(self) -> bool:
+        """Whether it is one mapped call into which nothing flowed but its items."""
+        if self.axis is None or self.axis.items is None or not self.args or self.after:
+            return False
+        one = len(self.args) == len(self.call.args) + 1 and isinstance(self.args[0], Item)
+        return one and self.kwargs is self.call.kwargs
 
 
-Expression: TypeAlias = Node | Const | ParamRef | ListOf | TupleOf | DictOf
+Expression: TypeAlias = Node | Const | ParamRef | Item | ListOf | TupleOf | DictOf | Choice
+_CONTAINERS = (ListOf, TupleOf, DictOf, Choice)
 
 
-def members_of(expression: Expression | Elements) -> tuple[Expression, ...]:
+def members_of(expression: Expression) -> tuple[Expression, ...]:
     """Give the direct parts of a container, and nothing for anything else."""
-    if isinstance(expression, (ListOf, TupleOf, DictOf)):
-        return expression.members
-    if isinstance(expression, Elements):
-        return (expression.items,)
-    return ()
+    return expression.members if isinstance(expression, _CONTAINERS) else ()
 
 
 def parts_of(node: Node) -> Iterator[Expression]:
-    """Go through the arguments of a node in the order in which they were written."""
+    """Go through what a node is computed from, in the order in which it was written."""
     yield from node.args
     for _, expression in node.kwargs:
         yield expression
-    if node.call.elements is not None:
-        yield node.call.elements.items
+    if node.axis is not None:
+        for axis in node.axis.lineage:
+            if axis.items is not None:
+                yield axis.items
 
 
 def leaves(expression: Expression) -> Iterator[Expression]:
-    """Go through the nodes, constants and parameters of an expression, in order."""
+    """Go through the nodes, constants, items and parameters of an expression, in order."""
     stack = [expression]
     while stack:
         each = stack.pop()
-        if isinstance(each, (ListOf, TupleOf, DictOf)):
+        if isinstance(each, _CONTAINERS):
             stack.extend(reversed(each.members))
         else:
             yield each
@@ -193,14 +284,18 @@ def nodes_in(expression: Expression) -> Iterator[Node]:
 
 def transformed(expression: Expression, change: Callable[[Expression], Expression]) -> Expression:
     """Rebuild an expression with its leaves changed, sharing what stays the same."""
-    if not isinstance(expression, (ListOf, TupleOf, DictOf)):
+    if not isinstance(expression, _CONTAINERS):
         return change(expression)
     members = tuple(transformed(each, change) for each in expression.members)
     if all(new is old for new, old in zip(members, expression.members, strict=True)):
         return expression
     if isinstance(expression, DictOf):
         return DictOf(expression.keys, members)
-    return type(expression)(members)
+    if isinstance(expression, Choice):
+        return Choice(expression.decision, members)
+    if isinstance(expression, ListOf):
+        return ListOf(members, expression.cap)
+    return TupleOf(members)
 
 
 def lifted(value: Any, to_expression: Callable[[Any], Expression | None]) -> Expression:

@@ -10,12 +10,11 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nbflow.definition import Definition, checked_name
+from nbflow.definition import Definition, Options, checked_name
 from nbflow.errors import (
     FlowError,
     SignatureError,
     UnknownStepError,
-    UnsupportedError,
     did_you_mean,
     quoted,
 )
@@ -34,7 +33,7 @@ from nbflow.expression import (
 )
 from nbflow.names import Names, named, united
 from nbflow.topology import Topology
-from nbflow.wiring import applied, fed, given, placed, redefined
+from nbflow.wiring import applied, fed, given, is_first, placed, received, redefined
 
 if TYPE_CHECKING:
     import graphviz
@@ -181,17 +180,23 @@ class Flow(Composable):
     (['double', 'str'], '8')
     """
 
-    __slots__ = ("_label", "_names", "_topology", "expression")
+    __slots__ = ("_handlers", "_label", "_names", "_topology", "expression")
 
     expression: Expression
     _names: Names
     _label: str | None
+    _handlers: tuple[Flow, ...]
     _topology: Topology | None
 
     def __init__(
-        self, expression: Expression, names: Names | None = None, label: str | None = None
+        self,
+        expression: Expression,
+        names: Names | None = None,
+        label: str | None = None,
+        handlers: tuple[Flow, ...] = (),
     ) -> None:
         write = object.__setattr__
+        write(self, "_handlers", handlers)
         write(self, "expression", expression)
         write(self, "_label", label)
         write(self, "_topology", None)
@@ -205,10 +210,10 @@ class Flow(Composable):
 
     # As state rather than as arguments: a function in it may know the flow by name.
     def __getstate__(self) -> tuple[Any, ...]:
-        return self.expression, self._label
+        return self.expression, self._label, self._handlers
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        Flow.__init__(self, state[0], None, state[1])
+        Flow.__init__(self, state[0], None, *state[1:])
 
     def _flow(self) -> Flow:
         return self
@@ -296,7 +301,7 @@ class Flow(Composable):
 
     def named(self, name: str) -> Flow:
         """Copy under a name, which its runs and pictures bear."""
-        return Flow(self.expression, self._names, checked_name(name))
+        return Flow(self.expression, self._names, checked_name(name), self._handlers)
 
     def options(self, **options: Any) -> Flow:
         """Copy with options set for every step in it.
@@ -307,34 +312,71 @@ class Flow(Composable):
             If there is no such option, or its value cannot be right.
         """
         expression = redefined(self.expression, lambda old: old.replaced(options))
-        return Flow(expression, None, self._label)
+        return Flow(expression, None, self._label, self._handlers)
 
-    def when(self, predicate: Callable[[Any], Any]) -> Flow:  # noqa: ARG002 - not yet
-        """Run the first steps only if a predicate on their input holds."""
-        raise UnsupportedError("flow.when() does not work in this version of nbflow")
+    def when(self, predicate: Callable[..., Any]) -> Flow:
+        """Copy whose first steps run only if a predicate on what flows in holds.
 
-    def on_error(self, handler: Any) -> Flow:  # noqa: ARG002 - not yet
-        """Call something once if a run of the flow fails."""
-        raise UnsupportedError("flow.on_error() does not work in this version of nbflow")
+        Examples
+        --------
+        >>> from nbflow import step
+        >>> flow = step(str).s().when(lambda n: n > 0)
+        >>> (3 >> flow).call(), (-3 >> flow).call()
+        ('3', None)
+        """
 
-    def map(self, items: Any = None, **options: Any) -> Flow:
-        """Map a placed call over items: one element for each.
+        def change(old: Options) -> Options:
+            return old.replaced({"when": (*old.when, predicate)})
+
+        first = {id(node) for node in self.topology.nodes if node.open or is_first(node)}
+        expression = redefined(self.expression, change, lambda node: id(node) in first)
+        return Flow(expression, None, self._label, self._handlers)
+
+    def on_error(self, handler: Any) -> Flow:
+        """Copy that calls something, once, if a run of it fails.
+
+        Parameters
+        ----------
+        handler
+            A function, step or flow of one argument: the list of failures, each with
+            ``step``, ``element``, ``error`` and ``attempts``.
 
         Raises
         ------
-        UnsupportedError
-            If the flow is more than one call, if something flowed into it already, or
-            if no items are given.
+        SignatureError
+            If it cannot be called with one argument.
+        """
+        handling = connected(Flow(Const([])), handler)
+        return Flow(self.expression, self._names, self._label, (*self._handlers, handling))
+
+    @property
+    def handlers(self) -> tuple[Flow, ...]:
+        """What is called with the failures of a run."""
+        return self._handlers
+
+    def map(self, items: Any = None, **options: Any) -> Flow:
+        """Map the flow as a whole: what its first steps lack is one item of each element.
+
+        Parameters
+        ----------
+        items, options
+            As in ``step.map()``.
+
+        Examples
+        --------
+        >>> from nbflow import step
+        >>> (step(abs) >> str).map([-1, 2]).call()
+        ['1', '2']
         """
         from nbflow.compose import mapped
 
-        node = self.expression
-        if not isinstance(node, Node) or not node.loose or node.call.elements is not None:
-            raise UnsupportedError(
-                "mapping a flow of several steps, or one that something flowed into, does not "
-                "work in this version of nbflow; map each step"
-            )
-        return mapped(node.call, items, spread=False, **options)
+        return mapped(self, items, spread=False, **options)
+
+    def starmap(self, tuples: Any = None, **options: Any) -> Flow:
+        """Map the flow as a whole, over tuples of arguments for its first steps."""
+        from nbflow.compose import mapped
+
+        return mapped(self, tuples, spread=True, **options)
 
     def ready(self, *inputs: Any) -> Flow:
         """Copy with every open step fed, checked to be complete.
@@ -350,7 +392,9 @@ class Flow(Composable):
                     f"the input {each!r} is a flow, not a value; connect it with >> instead"
                 )
         expression = given(self.expression, inputs)
-        return self if expression is self.expression else Flow(expression, None, self._label)
+        if expression is self.expression:
+            return self
+        return Flow(expression, None, self._label, self._handlers)
 
 
 def _names_in(expression: Expression) -> Names:
@@ -410,9 +454,18 @@ def lift(value: Any) -> Flow:
 def gathered(expression: Expression, flows: Iterable[Flow]) -> Flow:
     """Make one flow of several whose expressions were put together."""
     names: Names = {}
+    handlers: tuple[Flow, ...] = ()
     for each in flows:
         names = _united(names, each._names, expression)
-    return Flow(expression, names)
+        handlers = _both(handlers, each._handlers)
+    return Flow(expression, names, None, handlers)
+
+
+def _both(left: tuple[Flow, ...], right: tuple[Flow, ...]) -> tuple[Flow, ...]:
+    if not right or left is right:
+        return left
+    known = set(map(id, left))
+    return (*left, *(each for each in right if id(each) not in known))
 
 
 def function_flow(fn: Callable[..., Any]) -> Flow:
@@ -449,7 +502,8 @@ def connected(left: Flow, right: Any) -> Flow:
             f"right of >> stands a step, a function, or a list, tuple or dict of them"
         )
     expression = _flowed(left, flow)
-    return Flow(expression, _united(left._names, flow._names, expression))
+    names = _united(left._names, flow._names, expression)
+    return Flow(expression, names, None, _both(left._handlers, flow._handlers))
 
 
 def _member(left: Flow, right: Any) -> Flow:
@@ -462,6 +516,8 @@ def _flowed(left: Flow, right: Flow) -> Expression:
     node = right.expression
     if isinstance(node, Node) and node.loose:
         return applied(node.call, left.expression)
+    if isinstance(node, Node) and node.bare_map:
+        return received(node, left.expression)
     if isinstance(node, ParamRef):
         raise FlowError(f"a value cannot flow into the parameter {quoted(node.name)}")
     described = "the value" if isinstance(left.expression, Const) else f"the value of {left!r}"

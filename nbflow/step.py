@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NoReturn, overload
 
 from nbflow.compose import mapped
@@ -113,17 +113,29 @@ class Step(Composable):
         node = placed(Call(self.definition, tuple(expressions[:count]), pairs, immutable))
         return gathered(node, [self._flow(), *flows])
 
-    def map(self, items: Iterable[Any] | None = None, **options: Any) -> Flow:
+    def map(self, items: Any = None, **options: Any) -> Flow:
         """Describe one call for each item; the value is the list of their values.
+
+        Parameters
+        ----------
+        items
+            What to go over: a list, a tuple, a range, an array, a generator; a frame,
+            which gives slices of its rows; a flow, whose value is listed when it runs;
+            or None for what flows in.
+        options
+            ``chunk_size``, ``max_concurrency``, ``on_error`` and ``key``; see
+            `nbflow.compose.mapped`.
 
         Examples
         --------
         >>> step(abs).map([-1, 2]).call()
         [1, 2]
+        >>> (3 >> step(range) >> step(str).map()).call()
+        ['0', '1', '2']
         """
-        return mapped(self._node.call, items, spread=False, **options)
+        return mapped(self._flow(), items, spread=False, **options)
 
-    def starmap(self, tuples: Iterable[Any] | None = None, **options: Any) -> Flow:
+    def starmap(self, tuples: Any = None, **options: Any) -> Flow:
         """Describe one call for each tuple of arguments.
 
         Examples
@@ -131,7 +143,36 @@ class Step(Composable):
         >>> step(pow).starmap([(2, 3), (3, 2)]).call()
         [8, 9]
         """
-        return mapped(self._node.call, tuples, spread=True, **options)
+        return mapped(self._flow(), tuples, spread=True, **options)
+
+    def reduce(self, split_every: int = 8) -> Flow:
+        """Describe a fan-in as a tree: calls on parts of a list, then on their values.
+
+        For a step that takes a list and gives what may be a member of such a list, as
+        a sum or a concatenation does. Many small calls take the place of one that would
+        need all values at once.
+
+        Parameters
+        ----------
+        split_every
+            How many values one call gets at most.
+
+        Raises
+        ------
+        FlowError
+            If that is not a whole number of at least 2.
+
+        Examples
+        --------
+        >>> ([1, 2, 3] >> step(sum).reduce(split_every=2)).call()
+        6
+        """
+        if isinstance(split_every, bool) or not isinstance(split_every, int) or split_every < 2:
+            raise FlowError(
+                f"split_every is {split_every!r}; it must be a whole number of at least 2"
+            )
+        node = placed(Call(self.definition, split_every=split_every))
+        return Flow(node, {self.definition.name: self.definition})
 
     # Copies
 
@@ -168,7 +209,8 @@ def step(fn: Any = None, *, name: str | None = None, **options: Any) -> Any:
     name
         The name of its calls in a graph, instead of the function's own.
     options
-        ``fuse``, ``resources``, ``priority``, ``tags``; see `Options`.
+        ``retry``, ``timeout``, ``when``, ``lock``, ``isolation``, ``fuse``, ``resources``,
+        ``priority``, ``tags``; see `Options`.
 
     Raises
     ------

@@ -11,19 +11,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from nbflow.demand import Demands, Guard, demands_of
 from nbflow.errors import ParamError, quoted
 from nbflow.expression import (
     ATOMS,
     MISSING,
+    Axis,
+    Choice,
     Const,
     DictOf,
-    Elements,
     Expression,
+    Item,
     ListOf,
     Node,
     ParamRef,
     TupleOf,
     leaves,
+    members_of,
     nodes_in,
     parts_of,
 )
@@ -89,17 +93,34 @@ class Topology:
         return tuple(
             tuple(
                 position
-                for position in dict.fromkeys(self.index[id(each)] for each in node.after)
+                for position in dict.fromkeys(
+                    self.index[id(each)] for part in node.after for each in nodes_in(part)
+                )
                 if position not in data
             )
             for node, data in zip(self.nodes, self.inputs, strict=True)
         )
 
     @cached_property
+    def demands(self) -> Demands:
+        """Under which conditions each node is needed."""
+        return demands_of(self.nodes, self.value, self.index)
+
+    @property
+    def guards(self) -> tuple[Guard | None, ...]:
+        """For each node, the decision that must have taken an arm for it to run."""
+        return self.demands.guards
+
+    @cached_property
     def upstream(self) -> tuple[tuple[int, ...], ...]:
         """For each node, all the nodes that it waits for."""
-        pairs = zip(self.inputs, self.order_only, strict=True)
-        return tuple(data + order for data, order in pairs)
+        found = []
+        for data, order, guard in zip(self.inputs, self.order_only, self.guards, strict=True):
+            both = data + order if order else data
+            if guard is not None and guard.position not in both:
+                both = (*both, guard.position)
+            found.append(both)
+        return tuple(found)
 
     @cached_property
     def downstream(self) -> tuple[tuple[int, ...], ...]:
@@ -142,20 +163,18 @@ class Topology:
             and all(
                 mine.call.definition.same_as(its.call.definition)
                 and mine.call.immutable == its.call.immutable
+                and mine.call.split_every == its.call.split_every
                 and self._same_inputs(mine, its, other)
                 for mine, its in zip(self.nodes, other.nodes, strict=True)
             )
         )
 
     def _same_inputs(self, mine: Node, its: Node, other: Topology) -> bool:
-        left, right = mine.call.elements, its.call.elements
         return (
             len(mine.args) == len(its.args)
             and len(mine.after) == len(its.after)
             and [name for name, _ in mine.kwargs] == [name for name, _ in its.kwargs]
-            and _spread(left) == _spread(right)
-            # What is mapped over stands before what .s() was given.
-            and (left is None or len(mine.call.args) == len(its.call.args))
+            and _same_axis(mine.axis, its.axis)
             and all(
                 self._same(a, b, other) for a, b in zip(parts_of(mine), parts_of(its), strict=True)
             )
@@ -171,24 +190,44 @@ class Topology:
             return same_value(mine.value, its.value)
         if isinstance(mine, ParamRef) and isinstance(its, ParamRef):
             return mine.name == its.name and same_value(mine.default, its.default)
+        if isinstance(mine, Item) and isinstance(its, Item):
+            return mine.spread == its.spread
         if isinstance(mine, DictOf) and isinstance(its, DictOf) and mine.keys != its.keys:
             return False
-        if isinstance(mine, (ListOf, TupleOf, DictOf)) and isinstance(its, type(mine)):
-            return len(mine.members) == len(its.members) and all(
-                self._same(a, b, other) for a, b in zip(mine.members, its.members, strict=True)
-            )
-        return False
+        if isinstance(mine, ListOf) and isinstance(its, ListOf) and _limit(mine) != _limit(its):
+            return False
+        if isinstance(mine, Choice) and isinstance(its, Choice):
+            decisions = mine.decision, its.decision
+            if not same_value(decisions[0].cases, decisions[1].cases):
+                return False
+        members, others = members_of(mine), members_of(its)
+        return len(members) == len(others) and all(
+            self._same(a, b, other) for a, b in zip(members, others, strict=True)
+        )
 
 
-def _spread(elements: Elements | None) -> tuple[bool, int] | None:
-    return None if elements is None else (elements.spread, elements.count)
+def _limit(group: ListOf) -> int | None:
+    return None if group.cap is None else group.cap.limit
+
+
+def _same_axis(mine: Axis | None, its: Axis | None) -> bool:
+    if mine is None or its is None:
+        return mine is its
+    return (
+        mine.size == its.size
+        and mine.limit == its.limit
+        and mine.collect == its.collect
+        and mine.together == its.together
+        and (mine.items is None) == (its.items is None)
+        and same_value(mine.label, its.label)
+        and _same_axis(mine.parent, its.parent)
+    )
 
 
 def needs(node: Node) -> Iterator[Node]:
     """Go through the nodes that must come before a node, in written order."""
-    for part in parts_of(node):
+    for part in (*parts_of(node), *node.after):
         yield from nodes_in(part)
-    yield from node.after
 
 
 def _walk(value: Expression) -> tuple[list[Node], dict[int, int]]:
@@ -217,20 +256,31 @@ def _application(node: Node, index: Mapping[int, int]) -> tuple[Any, ...]:
     """Say which call is applied to what, so that equal applications meet in one node."""
     return (
         node.call.identity,
-        node.call.elements and _identity(node.call.elements.items, index),
+        node.axis and axis_identity(node.axis, index),
         tuple(_identity(each, index) for each in node.args),
         tuple((name, _identity(each, index)) for name, each in node.kwargs),
-        tuple(index[id(each)] for each in node.after),
+        tuple(_identity(each, index) for each in node.after),
+    )
+
+
+def axis_identity(axis: Axis, index: Mapping[int, int]) -> tuple[Any, ...]:
+    """Say which map goes over what."""
+    return tuple(
+        (id(each.key), each.items and _identity(each.items, index)) for each in axis.lineage
     )
 
 
 def _identity(expression: Expression, index: Mapping[int, int]) -> Any:
     if isinstance(expression, Node):
         return index[id(expression)]
-    if isinstance(expression, (ListOf, TupleOf, DictOf)):
-        keys = expression.keys if isinstance(expression, DictOf) else type(expression)
+    if isinstance(expression, (ListOf, TupleOf, DictOf, Choice)):
+        keys: Any = type(expression)
+        if isinstance(expression, DictOf):
+            keys = expression.keys
         return keys, tuple(_identity(each, index) for each in expression.members)
     if isinstance(expression, ParamRef):
         default = expression.default
         return expression.name, type(default), default if type(default) in ATOMS else id(default)
+    if isinstance(expression, Item):
+        return id(expression.key), expression.spread
     return (id(expression),)
