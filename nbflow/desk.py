@@ -26,7 +26,7 @@ from dask.context import thread_state as task_state
 from distributed import Client, Worker, get_worker, rejoin, secede
 from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
-from distributed.scheduler import Scheduler
+from distributed.scheduler import Scheduler, TaskState
 from distributed.threadpoolexecutor import thread_state as pool_state
 from distributed.utils import sync
 
@@ -214,8 +214,14 @@ class Desk(SchedulerPlugin):
         total: int,
         lanes: int,
         wanted: int | None,
+        task: tuple[Any, int] | None,
     ) -> None:
         """Answer a lane: with a span, or nothing, or what is wrong."""
+        if task is not None and self._running(worker, *task) is None:
+            # Dask has given its task to another worker. That incarnation is the newer one,
+            # even if this one never came here before.
+            self._answer(worker, token, {"span": None})
+            return
         spans = self._queues.get(queue)
         if spans is None:
             if any(queue.startswith(prefix) for prefix in self._forgotten):
@@ -265,15 +271,21 @@ class Desk(SchedulerPlugin):
 
         Dask does not: to it, a task that has once seceded never uses a slot again.
         """
-        task = self._scheduler.tasks.get(key)
+        task = self._running(worker, key, run_id)
         state = task.processing_on if task is not None else None
-        if task is None or state is None or state.address != worker or task.run_id != run_id:
-            return
-        if task in state.long_running:
+        if task is not None and state is not None and task in state.long_running:
             state.long_running.discard(task)
             state.task_prefix_count[task.prefix.name] += 1
             self._scheduler._task_prefix_count_global[task.prefix.name] += 1
             self._scheduler.check_idle_saturated(state)
+
+    def _running(self, worker: str, key: Any, run_id: int) -> TaskState | None:
+        """Give a task, if this run of it on this worker is the one that counts."""
+        task = self._scheduler.tasks.get(key)
+        state = task.processing_on if task is not None else None
+        if task is None or state is None or state.address != worker or task.run_id != run_id:
+            return None
+        return task
 
     def _join(self, worker: str, token: str, lock: str) -> bool:
         # What a dropped worker has sent before may be read after, and nobody would free it.
@@ -437,6 +449,7 @@ def take(
             total=total,
             lanes=lanes,
             wanted=wanted,
+            task=talk.task(),
         )
         answer = talk.hear()
     if "first" in answer:
@@ -570,6 +583,7 @@ async def _count_again(worker: Worker, key: Any) -> None:
     state.long_running.discard(task)
     state.executing.add(task)
     task.state = "executing"
+    # Dask counts tasks by state, and ends a worker whose count is off.
     state.task_counter.transitions({task: "long-running"})
     worker.batched_send({"op": "nbflow-rejoined", "key": key, "run_id": task.run_id})
 
@@ -619,6 +633,11 @@ class _Talk:
         trace: TracebackType | None,
     ) -> None:
         _answers.pop(self._token, None)
+
+    def task(self) -> tuple[Any, int] | None:
+        """Name the run of the task that this thread is in."""
+        task = self._worker.state.tasks.get(getattr(task_state, "key", None))
+        return None if task is None else (task.key, task.run_id)
 
     def say(self, op: str, **fields: Any) -> None:
         message = {"op": op, "token": self._token, **fields}

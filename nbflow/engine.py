@@ -27,7 +27,8 @@ from distributed.client import _wait
 from nbflow.cluster import threads_of
 from nbflow.definition import Options
 from nbflow.errors import RunError, quoted
-from nbflow.events import Event, RunState, Status, StepState
+from nbflow.events import Event, Status
+from nbflow.state import RunState, StepState
 from nbflow.failure import recorded, with_sources
 from nbflow.order import LARGE, Envelope, Orders, Results
 from nbflow.plan import Plan, Segment

@@ -22,7 +22,8 @@ from nbflow.errors import (
     quoted,
 )
 from nbflow.evaluate import bound_params, resolve
-from nbflow.events import Event, RunState, Status
+from nbflow.events import Event, Status
+from nbflow.state import RunState
 from nbflow.expression import Node, ParamRef, nodes_in
 from nbflow.failure import revived
 from nbflow.flow import Composable, Flow

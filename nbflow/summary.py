@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from nbflow.deterministic import is_deterministic
 from nbflow.errors import quoted
-from nbflow.events import RunState, Status, StepState
+from nbflow.events import Status
+from nbflow.state import RunState, StepState
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from nbflow import Flow, Step, step
-from nbflow.events import ElementRecords, ErrorRecord, Event, RunState, Status
+from nbflow.events import ElementRecords, ErrorRecord, Event, Status
+from nbflow.state import RunState
 from nbflow.preview import preview
 
 HOSTILE = [

@@ -13,7 +13,8 @@ import graphviz
 from graphviz.quoting import NoHtml
 
 from nbflow.errors import FlowError, did_you_mean, quoted
-from nbflow.events import RunState, Status, StepState
+from nbflow.events import Status
+from nbflow.state import RunState, StepState
 from nbflow.notebook import style
 from nbflow.notebook.scene import checked, scene
 from nbflow.notebook.style import LOOKS, PLAIN, SEVERITY, SHAPES, Kind

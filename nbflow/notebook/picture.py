@@ -18,7 +18,7 @@ from nbflow.notebook.wording import counted, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nbflow.events import RunState
+    from nbflow.state import RunState
     from nbflow.flow import Flow
 
 _ALT = 400

@@ -15,7 +15,7 @@ from nbflow.notebook.text import listing, tree
 from nbflow.notebook.wording import count, counted, duration, printable
 
 if TYPE_CHECKING:
-    from nbflow.events import RunState
+    from nbflow.state import RunState
     from nbflow.flow import Flow
 
 _NAME = 64
@@ -40,7 +40,7 @@ class Report:
 
     Examples
     --------
-    >>> from nbflow.events import RunState
+    >>> from nbflow.state import RunState
     >>> state = RunState.planned("r1", "etl", {"load": None}, 0.0)
     >>> report(None, state, deterministic=True)
     ◐ etl: running, 1 step (1 pending)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbflow.events import ElementRecords, ErrorRecord, RunState, Status, StepState
+from nbflow.events import ElementRecords, ErrorRecord, Status
+from nbflow.state import RunState, StepState
 from nbflow.notebook.html import Markup, element, joined
 from nbflow.notebook.style import LOOKS
 from nbflow.notebook.wording import (

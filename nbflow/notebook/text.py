@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nbflow.events import RunState, Status, StepState
+from nbflow.events import Status
+from nbflow.state import RunState, StepState
 from nbflow.expression import ParamRef, leaves, parts_of
 from nbflow.notebook.style import LOOKS, SEVERITY
 from nbflow.notebook.wording import (

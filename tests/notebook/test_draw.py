@@ -25,7 +25,8 @@ from gallery import (
 )
 
 from nbflow import Flow, FlowError, UnknownStepError, group, param
-from nbflow.events import RunState, Status
+from nbflow.events import Status
+from nbflow.state import RunState
 from nbflow.notebook.draw import digraph
 
 NODE = re.compile(r"^\t(\w+) \[", re.MULTILINE)

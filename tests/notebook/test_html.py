@@ -12,7 +12,8 @@ import pytest
 from gallery import ERROR, HOSTILE, chain_of, etl, event, merge, named, parse, run_of, wide
 
 from nbflow import group
-from nbflow.events import ErrorRecord, RunState, Status
+from nbflow.events import ErrorRecord, Status
+from nbflow.state import RunState
 from nbflow.notebook.html import element, escaped
 from nbflow.notebook.picture import picture
 from nbflow.notebook.report import report

@@ -8,7 +8,8 @@ import pytest
 from gallery import chain_of, clean, etl, event, extract, load, merge, named, run_of, wide
 
 from nbflow import FlowError, group, step
-from nbflow.events import RunState, Status
+from nbflow.events import Status
+from nbflow.state import RunState
 from nbflow.notebook.picture import picture
 from nbflow.notebook.report import report
 

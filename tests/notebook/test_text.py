@@ -5,7 +5,8 @@ from __future__ import annotations
 from gallery import HOSTILE, chain_of, clean, etl, extract, load, merge, named, parse, run_of, wide
 
 from nbflow import group, param
-from nbflow.events import RunState, Status
+from nbflow.events import Status
+from nbflow.state import RunState
 from nbflow.notebook.text import listing, tree
 
 

@@ -58,6 +58,15 @@ def too_late(call: Callable[[], Any], **options: Any) -> TimeoutError:
     return caught.value
 
 
+def stopped(call: Callable[[], Any]) -> TimeoutError:
+    with pytest.MonkeyPatch.context() as patch:
+        # However busy the machine is, the call has the time to hear of it.
+        patch.setattr(deadline, "DEAF_SECONDS", 30)
+        error = too_late(call, abandoned=pytest.fail)
+    assert str(error) == STOPPED
+    return error
+
+
 def functions(error: BaseException) -> list[str]:
     return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
 
@@ -195,17 +204,16 @@ def test_a_limit_does_not_load_dask() -> None:
 
 
 def test_a_loop_is_stopped() -> None:
-    error = too_late(spin, abandoned=pytest.fail)
+    error = stopped(spin)
     assert type(error) is TimeoutError
-    assert str(error) == STOPPED
     assert error.__context__ is None
     assert error.__cause__ is None
     assert not hasattr(error, "__notes__")
 
 
 def test_the_traceback_leads_to_where_the_call_was() -> None:
-    error = too_late(lambda: spin(1))
-    assert functions(error) == ["too_late", "within", "<lambda>", "spin"]
+    error = stopped(lambda: spin(1))
+    assert functions(error)[-3:] == ["within", "<lambda>", "spin"]
 
 
 def test_what_is_cleaned_up_is_cleaned_up() -> None:
@@ -215,7 +223,7 @@ def test_what_is_cleaned_up_is_cleaned_up() -> None:
         try:
             spin()
         finally:
-            # As long as several calls that did not hear would be waited for.
+            # Longer than a call that has not heard would be waited for.
             begun = time.monotonic()
             while time.monotonic() - begun < 2 * DEAF_SECONDS:
                 pass
@@ -233,7 +241,7 @@ def test_except_exception_does_not_catch_the_stop() -> None:
             except Exception:
                 pass
 
-    assert str(too_late(work)) == STOPPED
+    stopped(work)
 
 
 def test_a_call_that_catches_the_stop_a_few_times_is_stopped_all_the_same() -> None:
@@ -248,7 +256,7 @@ def test_a_call_that_catches_the_stop_a_few_times_is_stopped_all_the_same() -> N
         spin()
         return "not reached"
 
-    assert str(too_late(work, abandoned=pytest.fail)) == STOPPED
+    stopped(work)
     assert len(caught) == TOLD_AT_MOST - 1
 
 
@@ -346,7 +354,7 @@ def test_a_call_that_returns_when_it_is_told_is_too_late() -> None:
             return "half of it"
         return "not reached"
 
-    assert str(too_late(work)) == STOPPED
+    stopped(work)
 
 
 def test_what_fails_while_it_is_stopped_is_told_of() -> None:
@@ -356,8 +364,7 @@ def test_what_fails_while_it_is_stopped_is_told_of() -> None:
         finally:
             raise ValueError("cannot close")
 
-    error = too_late(work)
-    assert str(error) == STOPPED
+    error = stopped(work)
     assert error.__notes__ == ["while it was stopped, it raised ValueError('cannot close')"]
     assert functions(error)[-1] == "work"
 
@@ -373,7 +380,7 @@ def test_what_fails_with_an_error_that_cannot_be_read() -> None:
         finally:
             raise Unreadable
 
-    assert too_late(work).__notes__ == ["while it was stopped, it raised Unreadable"]
+    assert stopped(work).__notes__ == ["while it was stopped, it raised Unreadable"]
 
 
 def test_a_stop_in_the_last_moment_leaks_nowhere() -> None:
@@ -395,7 +402,7 @@ def test_a_stop_in_the_last_moment_leaks_nowhere() -> None:
                 assert within(seconds * (0.2 + number % 41 / 50), "close", work) == "value"
                 values += 1
             except TimeoutError as error:
-                assert str(error).endswith("it was stopped")
+                assert "took longer than" in str(error)
                 late += 1
     finally:
         sys.setswitchinterval(interval)
@@ -434,7 +441,7 @@ def test_a_limit_around_a_limit_stops_both() -> None:
         finally:
             ended.set()
 
-    assert str(too_late(lambda: within(NEVER, "inner", inner))) == STOPPED
+    stopped(lambda: within(NEVER, "inner", inner))
     assert ended.is_set()
 
 
@@ -497,8 +504,7 @@ def test_a_coroutine_that_waits_is_cancelled() -> None:
             await asyncio.sleep(0)
             ended.set()
 
-    error = too_late(lambda: awaited(wait()), abandoned=pytest.fail)
-    assert str(error) == STOPPED
+    error = stopped(lambda: awaited(wait()))
     assert ended.is_set()
     assert "wait" in functions(error)
     assert error.__context__ is None
@@ -529,7 +535,7 @@ def test_a_coroutine_that_waits_for_others_is_cancelled_with_them() -> None:
             group.create_task(wait(1))
             group.create_task(wait(2))
 
-    assert str(too_late(lambda: awaited(both()))) == STOPPED
+    stopped(lambda: awaited(both()))
     assert sorted(ended) == [1, 2]
 
 
@@ -537,7 +543,7 @@ def test_a_coroutine_in_a_coroutine_is_cancelled() -> None:
     async def outer() -> None:
         awaited(forever())
 
-    assert str(too_late(lambda: awaited(outer()), abandoned=pytest.fail)) == STOPPED
+    stopped(lambda: awaited(outer()))
 
 
 def test_a_coroutine_that_goes_on_when_cancelled_is_too_late() -> None:
@@ -548,7 +554,7 @@ def test_a_coroutine_that_goes_on_when_cancelled_is_too_late() -> None:
             return "half of it"
         return "not reached"
 
-    assert str(too_late(lambda: awaited(work()))) == STOPPED
+    stopped(lambda: awaited(work()))
 
 
 def test_a_coroutine_that_is_cancelled_of_its_own() -> None:

@@ -7,7 +7,8 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbflow.events import ElementRecords, ErrorRecord, Event, RunState, Status, StepState
+from nbflow.events import ElementRecords, ErrorRecord, Event, Status
+from nbflow.state import RunState, StepState
 from nbflow.preview import preview
 
 ERROR = ErrorRecord("ValueError", "bad", "Traceback …")
