@@ -38,6 +38,8 @@ class Absent:
 def first_absent(values: Any) -> Absent | None:
     """Find what is absent among values that are all needed: a failure before the rest.
 
+    What failed and was put aside comes before what was only not wanted.
+
     Examples
     --------
     >>> first_absent([1, Absent("clean", "", failed=True)]).culprit
@@ -45,15 +47,27 @@ def first_absent(values: Any) -> Absent | None:
     """
     found: Absent | None = None
     for value in values:
-        if type(value) is Absent and (found is None or (value.failed and not found.failed)):
+        if type(value) is Absent and (found is None or _weight(value) > _weight(found)):
             found = value
     return found
 
 
-def gathered_list(values: list[Any]) -> Any:
+def _weight(absent: Absent) -> int:
+    return 2 if absent.failed else int(absent.collected)
+
+
+def gathered_list(values: list[Any], *, inside: bool = False) -> Any:
     """Give the list of the values that are there; what a list fan-in receives.
 
     It is absent if a value failed, or if no value is there and each was skipped.
+
+    Parameters
+    ----------
+    values
+        The members, or the elements of a map.
+    inside
+        Whether the list is part of one element of a map around it: what was put aside
+        then takes the list along, for an element is computed from all of its parts.
 
     Examples
     --------
@@ -63,7 +77,7 @@ def gathered_list(values: list[Any]) -> Any:
     absent = first_absent(values)
     if absent is None:
         return values
-    if absent.failed:
+    if absent.failed or (inside and absent.collected):
         return absent
     kept = [value for value in values if type(value) is not Absent]
     if kept or any(type(value) is Absent and value.collected for value in values):

@@ -77,6 +77,12 @@ def captured(*, every_level: bool) -> Iterator[Pad]:
         _current.pad = before
 
 
+def fresh_pad() -> Pad:
+    """Let the current thread begin a new pad, and leave the old one to whoever still writes."""
+    pad = _current.pad = Pad()
+    return pad
+
+
 class _Stream(TextIOBase):
     """A stdout that gives each thread's words to the step that it runs."""
 

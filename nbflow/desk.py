@@ -503,14 +503,14 @@ def holding(lock: str, cancelled: Callable[[], bool] = _never) -> Iterator[None]
 
 
 def _stand_in_line(talk: _Talk, lock: str) -> None:
-    places = _places_outside()
     with contextlib.ExitStack() as stack:
-        if places is not None:
-            # Not in line before there is a place outside: who is given the lock needs a
-            # slot to go on, and gets it from the next one that leaves its own.
-            while not places.acquire(timeout=_LOOK_ROUND_SECONDS):
+        crowd = _crowd()
+        if crowd is not None:
+            # Not in line before this thread is outside: who is given the lock must be ready
+            # to go on, and not be waiting for a place.
+            while not crowd.leave(timeout=_LOOK_ROUND_SECONDS):
                 talk.look_round()
-            stack.enter_context(_outside(places))
+            stack.enter_context(_outside(crowd))
         talk.say("nbflow-line-up", lock=lock)
         talk.hear()
 
@@ -528,45 +528,81 @@ def waiting() -> Iterator[None]:
     >>> with waiting():
     ...     time.sleep(0.001)
     """
-    places = _places_outside()
-    if places is None or not places.acquire(blocking=False):
+    crowd = _crowd()
+    if crowd is None or not crowd.leave(timeout=0):
         yield
         return
-    with _outside(places):
+    with _outside(crowd):
         yield
 
 
-_outsides: WeakKeyDictionary[Any, threading.Semaphore] = WeakKeyDictionary()
+class _Crowd:
+    """The threads of one pool that have left it to wait, and are not too many.
+
+    Some that wait for a lock then stay in their slots. They leave too when somebody
+    comes back: that may be who was given the lock, and needs a slot to go on.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._outside = 0
+        self._returning = 0
+
+    def leave(self, timeout: float) -> bool:
+        """Tell whether the thread may leave."""
+        with self._changed:
+            free = self._changed.wait_for(
+                lambda: self._outside < _MOST_AWAY or self._returning, timeout
+            )
+            self._outside += bool(free)
+            return bool(free)
+
+    @contextlib.contextmanager
+    def returning(self) -> Iterator[None]:
+        """Count the thread among those that come back, until it has."""
+        with self._changed:
+            self._outside -= 1
+            self._returning += 1
+            self._changed.notify_all()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._returning -= 1
+
+
+_crowds: WeakKeyDictionary[Any, _Crowd] = WeakKeyDictionary()
 _creating = threading.Lock()
 
 
-def _places_outside() -> threading.Semaphore | None:
-    """Give what counts the waiting threads of this thread's pool, if it uses a slot of one."""
+def _crowd() -> _Crowd | None:
+    """Give the crowd of this thread's pool, if the thread uses a slot of one."""
     if not (hasattr(task_state, "key") and getattr(pool_state, "proceed", False)):
         return None
     with _creating:
-        return _outsides.setdefault(pool_state.executor, threading.Semaphore(_MOST_AWAY))
+        return _crowds.setdefault(pool_state.executor, _Crowd())
 
 
 @contextlib.contextmanager
-def _outside(places: threading.Semaphore) -> Iterator[None]:
-    """Leave the pool for the time of the body; the place outside is taken already."""
+def _outside(crowd: _Crowd) -> Iterator[None]:
+    """Be outside of the pool for the time of the body; the crowd has let the thread leave."""
+    secede()
     try:
-        secede()
         yield
     finally:
-        # Before, and not after: see _stand_in_line.
-        places.release()
-        _come_back()
+        with crowd.returning():
+            _come_back()
 
 
 def _come_back() -> None:
     worker = get_worker()
-    # The worker is closing if one of them fails: its loop or its pool takes nobody any more.
-    with contextlib.suppress(RuntimeError):
-        # Before, and not after: the worker hands its pool no task for the slot it is about to use.
-        if _has_desk(worker):
+    # Before, and not after: the worker hands its pool no task for the slot that is used next.
+    if _has_desk(worker):
+        # A Dask that keeps other books goes on with what it believes, which does no harm.
+        with contextlib.suppress(RuntimeError, AttributeError):
             sync(worker.loop, _count_again, worker, task_state.key)
+    # The pool of a worker that is closing takes nobody any more.
+    with contextlib.suppress(RuntimeError):
         rejoin()
 
 
@@ -577,20 +613,20 @@ async def _count_again(worker: Worker, key: Any) -> None:
     one could wait there for long, and no idle worker could steal it.
     """
     state = worker.state
-    task = state.tasks.get(key)
+    counter, task = state.task_counter, state.tasks.get(key)
     if task is None or task.state != "long-running":
         return
     state.long_running.discard(task)
     state.executing.add(task)
     task.state = "executing"
     # Dask counts tasks by state, and ends a worker whose count is off.
-    state.task_counter.transitions({task: "long-running"})
+    counter.transitions({task: "long-running"})
     worker.batched_send({"op": "nbflow-rejoined", "key": key, "run_id": task.run_id})
 
 
-def _has_desk(worker: Worker) -> bool:
+def _has_desk(worker: Worker, *, ask_again: bool = False) -> bool:
     known = _desks.get(worker)
-    if known is None:
+    if known is None or (ask_again and not known):
         try:
             known = sync(worker.loop, _called, worker.scheduler, "nbflow_desk") == _PROTOCOL
         except (OSError, RuntimeError):
@@ -615,7 +651,7 @@ class _Talk:
             raise ClusterError(
                 f"{self._about} was asked for outside of a task of a cluster, where there is none"
             ) from None
-        if not _has_desk(self._worker):
+        if not _has_desk(self._worker, ask_again=True):
             # A message that the scheduler does not know would end the connection to it.
             raise ClusterError(
                 f"{self._about} was asked for, and the scheduler at "
@@ -636,7 +672,8 @@ class _Talk:
 
     def task(self) -> tuple[Any, int] | None:
         """Name the run of the task that this thread is in."""
-        task = self._worker.state.tasks.get(getattr(task_state, "key", None))
+        key: Any = getattr(task_state, "key", None)
+        task = self._worker.state.tasks.get(key)
         return None if task is None else (task.key, task.run_id)
 
     def say(self, op: str, **fields: Any) -> None:

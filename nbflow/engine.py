@@ -12,6 +12,7 @@ import threading
 import time
 import uuid
 import warnings
+import weakref
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -24,11 +25,13 @@ from dask.task_spec import Task, TaskRef
 from distributed import Client, Future, KilledWorker
 from distributed.client import _wait
 
+from nbflow.absence import Absent
 from nbflow.cluster import threads_of
 from nbflow.definition import Options
+from nbflow.desk import forget, install
 from nbflow.errors import RunError, quoted
 from nbflow.events import Event, Status
-from nbflow.state import RunState, StepState
+from nbflow.state import RunState, Shape, StepState
 from nbflow.failure import recorded, with_sources
 from nbflow.order import LARGE, Envelope, Orders, Results
 from nbflow.plan import Plan, Segment
@@ -70,11 +73,7 @@ class Execution:
         self._keys: dict[int, str] = {}
         self._losses = 0
         self._params = params
-        totals = {
-            name: None if node.call.elements is None else node.call.elements.count
-            for name, node in zip(topology.names, topology.nodes, strict=True)
-        }
-        self.state = RunState.planned(run_id, name, totals, time.time())
+        self.state = RunState.planned(run_id, name, shapes(topology), time.time())
 
     def start(self) -> None:
         """Send everything to the scheduler, and return.
@@ -87,7 +86,18 @@ class Execution:
         if not self.plan.segments:
             return
         ear = _Ear.of(self.client)
-        orders = Orders(self.topology, self.plan, self._params, ear.topic, self._nonce, here())
+        if self.plan.shares or self._locks():
+            install(self.client)
+            weakref.finalize(self, forget, self.client, self._nonce)
+        orders = Orders(
+            self.topology,
+            self.plan,
+            self._params,
+            ear.topic,
+            self._nonce,
+            self.state.run_id,
+            here(),
+        )
         with local_modules_by_value():
             self._orders = [orders.parcel(segment) for segment in self.plan.segments]
         self._constants = orders.shared
@@ -95,6 +105,9 @@ class Execution:
         ear.runs[self._nonce] = self
         self._send(list(range(len(self._orders))))
         threading.Thread(target=self._watch, name="nbflow-watch", daemon=True).start()
+
+    def _locks(self) -> bool:
+        return any(node.call.definition.options.lock for node in self.topology.nodes)
 
     # What is sent
 
@@ -144,7 +157,13 @@ class Execution:
         return found
 
     def _options(self, segment: Segment) -> Options:
-        return self.topology.nodes[segment.positions[0]].call.definition.options
+        """Give the options of a segment: those of its first step, and all resources."""
+        options = [self.topology.nodes[n].call.definition.options for n in segment.positions]
+        resources: dict[str, float] = {}
+        for each in options:
+            for name, amount in (each.resources or {}).items():
+                resources[name] = max(amount, resources.get(name, 0))
+        return replace(options[0], resources=resources or None)
 
     def _warn_of_resources(self) -> None:
         """Say so if a step asks for what no worker has; one that has it may still come."""
@@ -280,20 +299,44 @@ class Execution:
         return {position: results[position] for position in positions}
 
     def element(self, position: int, number: int) -> Any:
-        """Fetch one element of a mapped step, and little besides."""
-        for home in self.plan.homes[position]:
-            segment = self.plan.segments[home]
-            if segment.start <= number < segment.stop:
-                return self._gathered({home: [position]})[position][number - segment.start]
-        raise RunError(f"there is no element {number}")
+        """Fetch one element of a mapped step, and nothing besides.
+
+        Raises
+        ------
+        RunError
+            If it has no value.
+        """
+        homes = self.plan.homes[position]
+        known = [self.plan.segments[home] for home in homes]
+        if known[0].lane is None and known[0].region is not None:
+            homes = tuple(h for h in homes if self._holds(h, number))
+        picked = [
+            self.client.submit(
+                pick_element, self.futures[home], position, number, pure=False, priority=100
+            )
+            for home in homes
+        ]
+        results = Results(self._received(picked))
+        found = [] if position in results.absent else results.elements(position)
+        if not found or type(found[0]) is Absent:
+            raise RunError(f"there is no element {number}")
+        return found[0]
+
+    def _holds(self, home: int, number: int) -> bool:
+        segment = self.plan.segments[home]
+        return segment.start <= number < segment.stop
 
     def _gathered(self, wanted: Mapping[int, list[int]]) -> Results:
         fetched = [
             self._fetched(number, self.futures[number], tuple(each))
             for number, each in wanted.items()
         ]
+        return Results(self._received(fetched))
+
+    def _received(self, futures: list[Future[Any]]) -> list[Envelope]:
         try:
-            return Results(self.client.gather(fetched))
+            envelopes: list[Envelope] = self.client.gather(futures)
+            return envelopes
         except (CancelledError, KilledWorker) as error:
             raise RunError(
                 f"a result is no longer on the cluster, because a worker or the connection was "
@@ -386,7 +429,19 @@ _SURPLUS_BYTES = 1_000_000
 
 def pick(envelope: Envelope, positions: tuple[int, ...]) -> Envelope:
     """Take some results out of an envelope, on the worker that holds it."""
-    return Envelope(
-        {each: envelope.values[each] for each in positions if each in envelope.values},
-        {each: envelope.starts[each] for each in positions if each in envelope.starts},
-    )
+    return envelope.part(positions)
+
+
+def pick_element(envelope: Envelope, position: int, number: int) -> Envelope:
+    """Take one element out of an envelope, on the worker that holds it."""
+    return envelope.element(position, number)
+
+
+def shapes(topology: Topology) -> dict[str, Shape]:
+    """Say what is known of the steps of a flow before it runs."""
+    found = {}
+    for name, node in zip(topology.names, topology.nodes, strict=True):
+        axis = node.axis
+        total = axis.lineage[0].count if axis is not None else None
+        found[name] = Shape(axis is not None, total)
+    return found

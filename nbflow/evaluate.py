@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import copy
 import io
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextvars import copy_context
 from functools import lru_cache, partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
@@ -151,8 +149,9 @@ class _Evaluation:
             self.compute(region, inner)
             for position, column in columns.items():
                 column.append(inner.values[position])
+        inside = axis.parent is not None and not axis.collect
         for position, column in columns.items():
-            frame.values[position] = gathered_list(column)
+            frame.values[position] = gathered_list(column, inside=inside)
 
     def _items(self, region: Region, axis: Axis, frame: Frame) -> Any:
         name = self.topology.names[region.positions[0]]
@@ -173,7 +172,7 @@ class _Evaluation:
             return absent
         retry, attempt = node.call.definition.options.retry, 1
         while True:
-            entered = enter("call", self.topology.names[position], _element(frame), attempt, never)
+            entered = enter("call", self.topology.names[position], element_name(frame), attempt, never)
             try:
                 return self._attempt(node, name, value_of)
             except BaseException as error:
@@ -207,14 +206,18 @@ class _Evaluation:
         return value if call.decision is None else call.decision.checked(value)
 
 
-def _element(frame: Frame) -> int | str | None:
+def element_name(frame: Frame) -> int | str | None:
+    """Name the element that a frame is of: its number or key, or those of nested maps."""
     label = frame.label[1:-1]
     return int(label) if label.isdecimal() else label or None
 
 
 def collects(node: Node) -> bool:
-    """Tell whether a failure of the node is put aside instead of ending the run."""
-    return node.axis is not None and node.axis.lineage[0].collect
+    """Tell whether a failure of the node is put aside instead of ending the run.
+
+    The innermost map around it that collects goes on without the element.
+    """
+    return node.axis is not None and any(each.collect for each in node.axis.lineage)
 
 
 def following(absent: Absent, name: str) -> Absent:
@@ -312,7 +315,7 @@ def called(fn: Callable[..., Any], split_every: int | None) -> Callable[..., Any
 
 
 def reduced(
-    fn: Callable[..., Any], split_every: int, values: Any, *args: Any, **kwargs: Any
+    fn: Callable[..., Any], split_every: int, values: Any, /, *args: Any, **kwargs: Any
 ) -> Any:
     """Call a function on parts of a list, and on the list of what it gives, down to one.
 
@@ -380,7 +383,8 @@ def resolve(expression: Expression, value_of: ValueOf) -> Any:
     if kind is Const:
         return expression.value  # type: ignore[union-attr]
     if kind is ListOf:
-        return gathered_list([resolve(each, value_of) for each in expression.members])  # type: ignore[union-attr]
+        values = [resolve(each, value_of) for each in expression.members]  # type: ignore[union-attr]
+        return gathered_list(values, inside=True)
     if kind is TupleOf:
         values = tuple([resolve(each, value_of) for each in expression.members])  # type: ignore[union-attr]
         return first_absent(values) or values
@@ -464,33 +468,12 @@ def _copier(kind: Any) -> Callable[[Any], Any] | None:
 def invoke(fn: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Call a function, and wait for its value if it is asynchronous."""
     result = fn(*args, **kwargs)
-    return _awaited(result) if type(result) is CoroutineType else result
+    if type(result) is not CoroutineType:
+        return result
+    # Imported when it is needed, as few steps are asynchronous.
+    from nbflow.deadline import awaited
 
-
-def _awaited(coroutine: Any) -> Any:
-    # It takes half as long to import as the rest of nbflow, and few steps need it.
-    import asyncio
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    # A notebook's thread has a loop that is running already.
-    outcome: list[Any] = []
-    failure: list[BaseException] = []
-
-    def wait() -> None:
-        try:
-            outcome.append(asyncio.run(coroutine))
-        except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
-            failure.append(error)
-
-    thread = threading.Thread(target=copy_context().run, args=(wait,), name="nbflow-await")
-    thread.start()
-    thread.join()
-    if failure:
-        raise failure[0]
-    return outcome[0]
+    return awaited(result)
 
 
 def checked(name: str, value: Any) -> Any:

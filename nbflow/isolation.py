@@ -8,39 +8,40 @@ interpreter: Dask's workers may not have children by multiprocessing.
 
 from __future__ import annotations
 
-import atexit
 import codecs
+import math
 import os
 import pickle
+import selectors
 import signal
-import struct
+import socket
+import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
-from nbflow import capture, context
+from nbflow.child import FAILURE, Message, receiving, sending
+from nbflow.context import place, stopped
 from nbflow.errors import RunCancelledError, RunError, TransferError, UnsupportedError, quoted
-from nbflow.evaluate import checked, invoke
 from nbflow.events import ErrorRecord
-from nbflow.failure import recorded, revived
+from nbflow.failure import revived
 from nbflow.transfer import Parcel, dumps
-
-if TYPE_CHECKING:
-    from subprocess import Popen
 
 # How long an interpreter may take to start and to read its call, imports included.
 START_SECONDS = 300.0
 # How long a child that has given its result may take to end.
 EXIT_SECONDS = 5.0
 _LOOK_SECONDS = 0.1
-_PIPE_BYTES = 1 << 20
+_READ_BYTES = 1 << 16
 _LINE_LIMIT = 8_192
-_VALUE, _FAILURE = b"value", b"failure"
 
-Message: TypeAlias = list[bytearray]
+# The interpreter looks for modules where its parent does, nbflow included.
+_CHILD = (
+    "import sys; fds, sys.argv, sys.path[:] = sys.argv[1:3], ['-c'], sys.argv[3:]; "
+    "from nbflow.child import serve; serve(*map(int, fds))"
+)
 
 
 class ChildFailure(Exception):  # noqa: N818 - it carries the error, and is not it
@@ -55,6 +56,7 @@ class ChildFailure(Exception):  # noqa: N818 - it carries the error, and is not 
 
     Examples
     --------
+    >>> from nbflow.failure import recorded
     >>> failure = ChildFailure(recorded(KeyError("k")), verdict=0.5)
     >>> failure.error, failure.verdict
     (KeyError('k'), 0.5)
@@ -129,9 +131,13 @@ def in_child(
             f"step {quoted(name)} cannot run in a process of its own on this system; "
             f"Linux and macOS can do it"
         )
-    child = _Child(name, _request(packed, args, kwargs, name, judge), write)
+    request = _request(packed, args, kwargs, name, judge)
     try:
-        answer = child.talk(seconds)
+        child = _Child(name, write)
+    except OSError as error:
+        raise RunError(f"no process for step {quoted(name)} could be started: {error}") from error
+    try:
+        answer = child.talk(request, seconds)
         child.end()
     finally:
         child.kill()
@@ -150,13 +156,13 @@ def _request(
             f"an argument of step {quoted(name)} cannot be pickled, so it cannot reach the "
             f"step's own process: {error!r}; hand over plain data"
         ) from error
-    about = dumps((name, context.place(), judge))
+    about = dumps((name, place(), judge))
     return [about, packed, parcel.data, *parcel.buffers]
 
 
 def _outcome(answer: Message, name: str) -> Any:
     kind, data, *buffers = answer
-    if kind == _FAILURE:
+    if kind == FAILURE:
         raise ChildFailure(*pickle.loads(data))
     try:
         return pickle.loads(data, buffers=buffers)
@@ -185,10 +191,7 @@ def _death(name: str, code: int | None) -> str:
 class _Child:
     """A process that makes one call, as its parent sees it."""
 
-    def __init__(self, name: str, request: list[Any], write: Callable[[str], object]) -> None:
-        import selectors
-        import socket
-
+    def __init__(self, name: str, write: Callable[[str], object]) -> None:
         self.exit_code: int | None = None
         self._name = name
         self._write = write
@@ -197,35 +200,130 @@ class _Child:
         self._channel, theirs = socket.socketpair()
         watched, self._lifeline = os.pipe()
         try:
-            self._process = self._started(theirs.fileno(), watched)
-        except OSError as error:
+            self._process = _started(theirs.fileno(), watched)
+        except OSError:
             self._channel.close()
             os.close(self._lifeline)
-            raise RunError(f"no process for step {quoted(name)} could be started: {error}") from error
+            raise
         finally:
             theirs.close()
             os.close(watched)
         assert self._process.stdout is not None
         self._output = self._process.stdout
-        self._sending = _sending(self._channel.fileno(), request)
+        self._channel.setblocking(False)
+        os.set_blocking(self._output.fileno(), False)
         self._selector = selectors.DefaultSelector()
+        self._selector.register(self._output, selectors.EVENT_READ, self._listen)
+
+    def talk(self, request: list[Any], seconds: float | None) -> Message | None:
+        """Ask for the call, and give its outcome; None if the child went away without."""
+        self._limit = time.monotonic() + START_SECONDS
+        self._begun = False
+        self._answer: Message | None = None
+        self._sending = sending(self._channel.fileno(), request)
+        self._hearing = self._heard(seconds)
         both = selectors.EVENT_READ | selectors.EVENT_WRITE
         self._selector.register(self._channel, both, self._exchange)
-        self._selector.register(self._output, selectors.EVENT_READ, self._listen)
-        for fd in (self._channel.fileno(), self._output.fileno()):
-            os.set_blocking(fd, False)
-        _widen(self._output.fileno())
+        while self._channel in self._selector.get_map():
+            left = self._limit - time.monotonic()
+            if left <= 0:
+                raise self._too_late(seconds)
+            if stopped():
+                raise RunCancelledError(
+                    f"the run was cancelled, and the process of step {quoted(self._name)} killed"
+                )
+            self._look(min(left, _LOOK_SECONDS))
+        return self._answer
 
-    def _started(self, channel: int, watched: int) -> Popen[bytes]:
-        import subprocess
-
-        paths = [path for path in sys.path if isinstance(path, str)]
-        return subprocess.Popen(
-            [sys.executable, "-c", _CHILD, str(channel), str(watched), *paths],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            pass_fds=(channel, watched),
-            start_new_session=True,
+    def _too_late(self, seconds: float | None) -> Exception:
+        if self._begun:
+            return TimeoutError(
+                f"step {quoted(self._name)} took longer than {seconds:g} s; its process was killed"
+            )
+        return RunError(
+            f"the process of step {quoted(self._name)} did not start within {START_SECONDS:g} s"
         )
+
+    def _look(self, seconds: float) -> None:
+        for key, events in self._selector.select(seconds):
+            key.data(events)
+
+    def _exchange(self, events: int) -> None:
+        try:
+            if events & selectors.EVENT_WRITE and next(self._sending, self) is self:
+                self._selector.modify(self._channel, selectors.EVENT_READ, self._exchange)
+            if events & selectors.EVENT_READ and next(self._hearing, self) is self:
+                self._selector.unregister(self._channel)
+        except (EOFError, OSError):
+            self._selector.unregister(self._channel)
+
+    def _heard(self, seconds: float | None) -> Generator[None, None, None]:
+        first = yield from receiving(self._channel.fileno())
+        if first:
+            # The call could not be read, so it does not begin.
+            self._answer = first
+            return
+        self._begun = True
+        self._limit = math.inf if seconds is None else time.monotonic() + seconds
+        self._answer = yield from receiving(self._channel.fileno())
+
+    def _listen(self, _: int) -> bool:
+        """Pass on what there is to hear; False if there was nothing now, or is no more."""
+        try:
+            data = os.read(self._output.fileno(), _READ_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._selector.unregister(self._output)
+        text = self._line + self._decoder.decode(data, final=not data)
+        lines, newline, self._line = text.rpartition("\n")
+        if not data or len(self._line) > _LINE_LIMIT:
+            newline, self._line = newline + self._line, ""
+        if newline:
+            self._write(lines + newline)
+        return bool(data)
+
+    def end(self) -> None:
+        """Let the child end of its own accord, for a while."""
+        end = time.monotonic() + EXIT_SECONDS
+        while self._hears() and self._process.poll() is None and time.monotonic() < end:
+            self._look(_LOOK_SECONDS)
+        self._wait(max(0, end - time.monotonic()))
+
+    def _wait(self, seconds: float) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self.exit_code = self._process.wait(seconds)
+
+    def kill(self) -> None:
+        """End the child and all that it has started, and hear its last words."""
+        # macOS refuses to kill a group in which nobody is alive any more.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        end = time.monotonic() + EXIT_SECONDS
+        try:
+            if self.exit_code is None:
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(EXIT_SECONDS)
+            while self._hears() and self._listen(0) and time.monotonic() < end:
+                pass
+        finally:
+            self._selector.close()
+            self._channel.close()
+            self._output.close()
+            os.close(self._lifeline)
+
+    def _hears(self) -> bool:
+        return self._output in self._selector.get_map()
+
+
+def _started(channel: int, watched: int) -> subprocess.Popen[bytes]:
+    paths = [each for each in sys.path if isinstance(each, str)]
+    return subprocess.Popen(  # noqa: S603 - our own words
+        [sys.executable, "-c", _CHILD, str(channel), str(watched), *paths],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        bufsize=0,
+        pass_fds=(channel, watched),
+        start_new_session=True,
+    )

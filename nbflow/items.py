@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from itertools import islice
 from typing import Any
 
+from nbflow.absence import Absent
 from nbflow.errors import FlowError, quoted
 
 # How many slices a frame is mapped over in.
@@ -108,7 +109,7 @@ def labels_of(label: Any, items: Sequence[Any], name: str) -> list[str] | None:
     """
     if label is None:
         return None
-    found = [str(label(each)) for each in items] if callable(label) else list(map(str, label))
+    found = _named(label, items) if callable(label) else list(map(str, label))
     if len(found) != len(items):
         raise FlowError(
             f"the map of {quoted(name)} has {len(found)} keys for {len(items)} elements; give one "
@@ -116,6 +117,14 @@ def labels_of(label: Any, items: Sequence[Any], name: str) -> list[str] | None:
         )
     check_labels(found, name)
     return found
+
+
+def _named(label: Callable[[Any], Any], items: Sequence[Any]) -> list[str]:
+    # What was skipped is no item that a function of the user could name.
+    return [
+        f"skipped {number}" if type(each) is Absent else str(label(each))
+        for number, each in enumerate(items)
+    ]
 
 
 def check_labels(labels: Sequence[str], name: str) -> None:

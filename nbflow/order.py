@@ -7,30 +7,35 @@ and never an exception that Dask would see.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
+from nbflow.absence import Absent, gathered_list
+from nbflow.decision import Decision
+from nbflow.definition import Definition
+from nbflow.demand import Guard
 from nbflow.errors import TransferError, quoted
-from nbflow.events import Status
 from nbflow.expression import (
+    Axis,
     Const,
-    Elements,
     Expression,
     ListOf,
     Node,
     ParamRef,
-    nodes_in,
     transformed,
 )
-from nbflow.plan import Plan, Segment
+from nbflow.plan import Lane, Plan, Segment
+from nbflow.regions import Part, Region, part_of
 from nbflow.size import size_of
 from nbflow.topology import Topology
 from nbflow.transfer import Parcel, dumps, dumps_by_name
 
 # Above this many bytes a constant, or an order, is sent once and apart from the graph.
 LARGE = 64_000
+
+Span: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,12 +61,16 @@ class Work:
     function
         Which of the order's functions to call.
     own
-        How many of `args`, at the end, are not from upstream.
-    upstream
-        The positions that must have succeeded; what only the items of a map need is
-        not among them, for each element has its own.
-    start
-        The number of the first element, for a batch of a mapped step.
+        How many of the positional arguments, at the end, and which of the others are
+        not from upstream.
+    guard
+        The decision that must have taken an arm.
+    decision
+        What its value decides.
+    split_every
+        How many values at most it takes at a time, where it reduces a list.
+    collect
+        Whether a failure is put aside.
     """
 
     position: int
@@ -69,10 +78,36 @@ class Work:
     function: int
     args: tuple[Any, ...]
     kwargs: tuple[tuple[str, Any], ...]
-    own: int
-    upstream: tuple[int, ...]
-    elements: Elements | None = None
-    start: int = 0
+    after: tuple[Any, ...]
+    own: tuple[int, frozenset[str]]
+    guard: Guard | None = None
+    decision: Decision | None = None
+    split_every: int | None = None
+    collect: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """Steps that are computed for each element of a map.
+
+    Attributes
+    ----------
+    axis
+        The map; its items are those of the segment.
+    parts
+        The steps, and the maps among them.
+    """
+
+    axis: Axis
+    parts: tuple[Work | Loop, ...]
+
+    @property
+    def works(self) -> tuple[Work, ...]:
+        """All the steps, those of inner maps included."""
+        found: list[Work] = []
+        for part in self.parts:
+            found.extend((part,) if isinstance(part, Work) else part.works)
+        return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,30 +118,41 @@ class Order:
     ----------
     topic, run
         Where events are sent, and which run they are of.
+    run_id
+        What the run is called.
     sender
         The process that made the order, so that a worker knows its own.
+    functions
+        Functions and their options, packed.
+    units
+        Steps that follow one another, in groups that do not depend on one another.
+    loop, start, stop
+        The map whose elements are computed instead, and which of them.
+    lane
+        Which lane of those that share the work.
     """
 
     topic: str
     run: str
+    run_id: str
     sender: tuple[str, int]
     functions: tuple[bytes, ...]
     shared: tuple[str, ...]
-    work: tuple[Work, ...]
+    units: tuple[tuple[Work | Loop, ...], ...]
+    loop: Loop | None = None
+    start: int = 0
+    stop: int = 0
+    lane: Lane | None = None
 
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why there is no value.
-
-    Attributes
-    ----------
-    culprit
-        The step or element that failed first, which is the cause of a skip.
-    """
-
-    status: Status
-    culprit: str
+    @property
+    def works(self) -> tuple[Work, ...]:
+        """All the steps."""
+        if self.loop is not None:
+            return self.loop.works
+        parts = [part for unit in self.units for part in unit]
+        return tuple(
+            work for part in parts for work in ((part,) if isinstance(part, Work) else part.works)
+        )
 
 
 class Envelope:
@@ -117,33 +163,37 @@ class Envelope:
 
     Attributes
     ----------
-    starts
-        For batches of mapped steps, the number of the first element.
-    failures
+    spans
+        Where the values are those of elements: which, in the order of the values.
+    absent
         Why there is no value, by position.
+    holes
+        The positions with elements that have no value.
     nbytes
         The estimated size of the values.
     """
 
-    __slots__ = ("_packed", "_values", "failures", "nbytes", "starts")
+    __slots__ = ("_packed", "_values", "absent", "holes", "nbytes", "spans")
 
     def __init__(
         self,
         values: dict[int, Any] | None = None,
-        starts: dict[int, int] | None = None,
-        failures: dict[int, Failure] | None = None,
+        spans: tuple[Span, ...] | None = None,
+        absent: dict[int, Absent] | None = None,
+        holes: frozenset[int] = frozenset(),
         nbytes: int = 0,
     ) -> None:
         # The values as they came, and their positions, until somebody reads one.
         self._packed: tuple[Parcel, tuple[int, ...]] | None = None
         self._values = {} if values is None else values
-        self.starts = {} if starts is None else starts
-        self.failures = {} if failures is None else failures
+        self.spans = spans
+        self.absent = {} if absent is None else absent
+        self.holes = holes
         self.nbytes = nbytes
 
     @property
     def values(self) -> dict[int, Any]:
-        """The results, by position; of a mapped step, a list of its batch.
+        """The results, by position; of a mapped step, a list of its elements here.
 
         Raises
         ------
@@ -168,17 +218,37 @@ class Envelope:
     def __reduce__(self) -> tuple[Any, ...]:
         # By our own pickling, so that classes of the notebook travel by value.
         packed = self._packed or (Parcel.of(self._values), tuple(self._values))
-        return _packed_envelope, (*packed, self.starts, self.failures, self.nbytes)
+        return _packed_envelope, (*packed, self.spans, self.absent, self.holes, self.nbytes)
+
+    def part(self, positions: tuple[int, ...]) -> Envelope:
+        """Give what is about some of the nodes."""
+        return Envelope(
+            {each: self.values[each] for each in positions if each in self.values},
+            self.spans,
+            {each: self.absent[each] for each in positions if each in self.absent},
+            self.holes,
+        )
+
+    def element(self, position: int, number: int) -> Envelope:
+        """Give what is about one element, which may be nothing."""
+        before = 0
+        for start, stop in self.spans or ():
+            if start <= number < stop and position in self.values:
+                value = self.values[position][before + number - start]
+                return Envelope({position: [value]}, ((number, number + 1),), None, self.holes)
+            before += stop - start
+        return Envelope({}, ())
 
 
 def _packed_envelope(
     parcel: Parcel,
     positions: tuple[int, ...],
-    starts: dict[int, int],
-    failures: dict[int, Failure],
+    spans: tuple[Span, ...] | None,
+    absent: dict[int, Absent],
+    holes: frozenset[int],
     nbytes: int,
 ) -> Envelope:
-    envelope = Envelope(None, starts, failures, nbytes)
+    envelope = Envelope(None, spans, absent, holes, nbytes)
     envelope._packed = (parcel, positions)
     return envelope
 
@@ -186,28 +256,49 @@ def _packed_envelope(
 class Results:
     """The envelopes that a segment was given, as one look-up by position."""
 
-    __slots__ = ("_holders", "failures", "values")
+    __slots__ = ("_holders", "_known", "absent", "complete")
 
     def __init__(self, envelopes: list[Envelope]) -> None:
-        self.values: dict[int, Any] = {}
-        self.failures: dict[int, Failure] = {}
+        self._known: dict[int, Any] = {}
+        self.absent: dict[int, Absent] = {}
         self._holders: dict[int, list[Envelope]] = {}
+        # Whether everything has a value, so that nobody need ask.
+        self.complete = True
         for envelope in envelopes:
+            self.complete = self.complete and not envelope.absent and not envelope.holes
             for position in envelope.positions:
                 self._holders.setdefault(position, []).append(envelope)
-            for position, failure in envelope.failures.items():
-                self.failures.setdefault(position, failure)
+            for position, absent in envelope.absent.items():
+                self.absent.setdefault(position, absent)
 
     def __getitem__(self, position: int) -> Any:
+        """Give the value of a node, or why it is absent."""
         # Opened when a value is read, so that the step that reads it bears what happens.
-        if position not in self.values:
-            holders = self._holders[position]
-            if position in holders[0].starts:
-                holders.sort(key=lambda each: each.starts[position])
-                self.values[position] = [v for each in holders for v in each.values[position]]
-            else:
-                self.values[position] = holders[0].values[position]
-        return self.values[position]
+        if position not in self._known:
+            absent = self.absent.get(position)
+            self._known[position] = self._read(position) if absent is None else absent
+        return self._known[position]
+
+    def _read(self, position: int) -> Any:
+        holders = self._holders[position]
+        if holders[0].spans is None:
+            return holders[0].values[position]
+        values = self.elements(position)
+        holes = any(position in each.holes for each in holders)
+        return gathered_list(values) if holes else values
+
+    def elements(self, position: int) -> list[Any]:
+        """Give the elements of a mapped step in order, also those that are absent."""
+        pieces: list[tuple[int, list[Any]]] = []
+        for each in self._holders[position]:
+            values, before = each.values[position], 0
+            for start, stop in each.spans or ():
+                pieces.append((start, values[before : before + stop - start]))
+                before += stop - start
+        if len(pieces) == 1:
+            return pieces[0][1]
+        pieces.sort(key=lambda piece: piece[0])
+        return [value for _, piece in pieces for value in piece]
 
 
 class Orders:
@@ -220,6 +311,7 @@ class Orders:
         params: Mapping[str, Any],
         topic: str,
         run: str,
+        run_id: str,
         sender: tuple[str, int],
     ) -> None:
         self.topology = topology
@@ -227,6 +319,7 @@ class Orders:
         self.params = params
         self.topic = topic
         self.run = run
+        self.run_id = run_id
         self.sender = sender
         self.shared: dict[str, Parcel] = {}
         self._shared_keys: dict[int, str | None] = {}
@@ -240,55 +333,24 @@ class Orders:
         TransferError
             Naming the step whose function or argument cannot be pickled.
         """
-        functions: dict[int, int] = {}
-        needed: dict[str, None] = {}
-        work = tuple(self._work(each, segment, functions, needed) for each in segment.positions)
-        packed = tuple(self._packed[each] for each in functions)
-        order = Order(self.topic, self.run, self.sender, packed, tuple(needed), work)
+        writer = _Writer(self, segment)
+        order = writer.order()
         try:
-            return Parcel.of(order), tuple(needed)
+            return Parcel.of(order), tuple(writer.needed)
         except Exception as error:
-            for each in work:
-                self._blame(each)
-            names = ", ".join(quoted(each.name) for each in work[:3])
+            for each in order.works:
+                _blame(each, order)
+            names = ", ".join(quoted(each.name) for each in order.works[:3])
             raise TransferError(f"the arguments of {names} cannot be sent: {error}") from error
 
-    def _work(
-        self, position: int, segment: Segment, functions: dict[int, int], needed: dict[str, None]
-    ) -> Work:
-        node, name = self.topology.nodes[position], self.topology.names[position]
-        fn = node.call.definition.fn
-        self._pack(fn, name)
-
-        def change(leaf: Expression) -> Any:
-            return self._leaf(leaf, name, needed)
-
-        elements = node.call.elements
-        if elements is not None:
-            elements = _sliced(elements, segment.start, segment.stop, change)
-        return Work(
-            position,
-            name,
-            functions.setdefault(id(fn), len(functions)),
-            tuple(transformed(each, change) for each in node.args),
-            tuple((key, transformed(each, change)) for key, each in node.kwargs),
-            len(node.call.args),
-            self.topology.upstream[position] if elements is None else self._shared_by_all(node),
-            elements,
-            segment.start,
-        )
-
-    def _shared_by_all(self, node: Node) -> tuple[int, ...]:
-        parts = (*node.args, *(each for _, each in node.kwargs), *node.after)
-        needed = (self.topology.index[id(each)] for part in parts for each in nodes_in(part))
-        return tuple(dict.fromkeys(needed))
-
-    def _leaf(self, leaf: Expression, name: str, needed: dict[str, None]) -> Any:
+    def leaf(self, leaf: Expression, name: str, needed: dict[str, None]) -> Any:
+        """Give what stands for a leaf in an order."""
         if isinstance(leaf, Node):
             return Ref(self.topology.index[id(leaf)])
         if isinstance(leaf, ParamRef):
             leaf = Const(self.params[leaf.name])
-        assert isinstance(leaf, Const)
+        if not isinstance(leaf, Const):
+            return leaf
         key = self._share(leaf.value, name)
         if key is None:
             return leaf
@@ -304,34 +366,129 @@ class Orders:
             self._shared_keys[id(value)] = key
         return self._shared_keys[id(value)]
 
-    def _pack(self, fn: Callable[..., Any], name: str) -> None:
-        if id(fn) in self._packed:
-            return
-        try:
-            self._packed[id(fn)] = _packed(fn)
-        except Exception as error:
-            raise TransferError(
-                f"the function of step {quoted(name)} cannot be sent to a worker: {error}; it "
-                f"uses something that stays in this process, such as a lock, an open file or a "
-                f"connection; make that inside the function"
-            ) from error
+    def packed(self, definition: Definition, name: str) -> bytes:
+        """Pack a function with its options.
 
-    def _blame(self, work: Work) -> None:
-        parts = [*enumerate(work.args, 1), *work.kwargs]
-        if work.elements is not None:
-            parts.append(("items", work.elements.items))
-        for where, part in parts:
-            what = f"argument {where!r} of step {quoted(work.name)}"
-            _parcelled(part, what, shown=getattr(part, "value", part))
+        Raises
+        ------
+        TransferError
+            If it cannot be pickled.
+        """
+        if id(definition) not in self._packed:
+            options = None if definition.options.plain else definition.options
+            try:
+                self._packed[id(definition)] = _packed((definition.fn, options))
+            except Exception as error:
+                raise TransferError(
+                    f"the function of step {quoted(name)} cannot be sent to a worker: {error}; it "
+                    f"uses something that stays in this process, such as a lock, an open file or a "
+                    f"connection; make that inside the function"
+                ) from error
+        return self._packed[id(definition)]
 
 
-def _packed(fn: Callable[..., Any]) -> bytes:
+class _Writer:
+    """Writes one order."""
+
+    def __init__(self, orders: Orders, segment: Segment) -> None:
+        self.orders = orders
+        self.topology = orders.topology
+        self.segment = segment
+        self.needed: dict[str, None] = {}
+        self._functions: dict[bytes, int] = {}
+
+    def order(self) -> Order:
+        segment, orders = self.segment, self.orders
+        loop, units = None, tuple[tuple[Work | Loop, ...], ...]()
+        if segment.region is not None:
+            loop = self._loop(segment.region, outermost=True)
+        else:
+            units = tuple(tuple(map(self._part, self._parts(unit))) for unit in segment.units)
+        return Order(
+            orders.topic,
+            orders.run,
+            orders.run_id,
+            orders.sender,
+            tuple(self._functions),
+            tuple(self.needed),
+            units,
+            loop,
+            segment.start,
+            segment.stop,
+            segment.lane,
+        )
+
+    def _parts(self, unit: tuple[int, ...]) -> tuple[Part, ...]:
+        """Nest the mapped steps among those of a member of a capped group."""
+        if all(self.topology.nodes[each].axis is None for each in unit):
+            return unit
+        return part_of(self.topology, unit)
+
+    def _part(self, part: Part) -> Work | Loop:
+        return self._work(part) if isinstance(part, int) else self._loop(part)
+
+    def _loop(self, region: Region, *, outermost: bool = False) -> Loop:
+        axis = region.axis
+        assert axis is not None
+        assert axis.items is not None
+        name = self.topology.names[region.positions[0]]
+        items, label = axis.items, axis.label
+        cut = outermost and self.segment.lane is None
+        start, stop = self.segment.start, self.segment.stop
+        if cut and isinstance(label, tuple):
+            label = label[start:stop]
+        if cut and isinstance(items, Const):
+            # Not shared: nobody else has this slice.
+            items = Const(items.value[start:stop])
+        else:
+            if cut and isinstance(items, ListOf):
+                items = ListOf(items.members[start:stop])
+            items = transformed(items, lambda leaf: self.orders.leaf(leaf, name, self.needed))
+        # Of the maps around it, only the innermost is asked for its items.
+        axis = replace(axis, items=items, label=label, parent=None)
+        return Loop(axis, tuple(map(self._part, region.parts)))
+
+    def _work(self, position: int) -> Work:
+        node, name = self.topology.nodes[position], self.topology.names[position]
+        call, guard = node.call, self.topology.guards[position]
+        packed = self.orders.packed(call.definition, name)
+
+        def change(leaf: Expression) -> Any:
+            return self.orders.leaf(leaf, name, self.needed)
+
+        if guard is not None:
+            guard = replace(guard, decider=Ref(guard.position))  # type: ignore[arg-type]
+        return Work(
+            position,
+            name,
+            self._functions.setdefault(packed, len(self._functions)),
+            tuple(transformed(each, change) for each in node.args),
+            tuple((key, transformed(each, change)) for key, each in node.kwargs),
+            tuple(transformed(each, change) for each in node.after),
+            (len(call.args), frozenset(key for key, _ in call.kwargs)),
+            guard,
+            call.decision,
+            call.split_every,
+            node.axis is not None and node.axis.lineage[0].collect,
+        )
+
+
+def _blame(work: Work, order: Order) -> None:
+    parts: list[tuple[Any, Any]] = [*enumerate(work.args, 1), *work.kwargs]
+    if order.loop is not None:
+        parts.append(("items", order.loop.axis.items))
+    for where, part in parts:
+        what = f"argument {where!r} of step {quoted(work.name)}"
+        _parcelled(part, what, shown=getattr(part, "value", part))
+
+
+def _packed(value: Any) -> bytes:
     try:
-        return dumps(fn)
+        return dumps(value)
     except Exception:
         # A module may hold a lock or a connection; workers may be able to import it.
         with suppress(Exception):
-            return dumps_by_name(fn)
+            return dumps_by_name(value)
         raise
 
 
@@ -344,13 +501,3 @@ def _parcelled(value: Any, what: str, shown: Any = None) -> Parcel:
             f"{what}, a {kind}, cannot be sent to a worker: {error}; pass what it is made from, "
             f"and make it inside the step"
         ) from error
-
-
-def _sliced(
-    elements: Elements, start: int, stop: int, change: Callable[[Expression], Any]
-) -> Elements:
-    items = elements.items
-    if isinstance(items, Const):
-        return Elements(Const(items.value[start:stop]), stop - start, elements.spread)
-    members = tuple(transformed(each, change) for each in items.members[start:stop])
-    return Elements(ListOf(members), stop - start, elements.spread)

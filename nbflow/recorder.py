@@ -28,7 +28,7 @@ class Recorder:
         self.worker = get_worker()
         self.address = self.worker.address
         self._events: list[Event] = []
-        self._running: tuple[str, float] | None = None
+        self._running: tuple[str, float, int] | None = None
         self._sent = time.perf_counter()
         self._lock = threading.Lock()
 
@@ -42,10 +42,10 @@ class Recorder:
             self._running = None
         self.flush()
 
-    def running(self, step: str, at: float) -> None:
+    def running(self, step: str, at: float, attempt: int = 1) -> None:
         """Take note of the step that runs now."""
         with self._lock:
-            self._running = (step, at)
+            self._running = (step, at, attempt)
         if self.due():
             self.flush()
 
@@ -68,8 +68,8 @@ class Recorder:
             running, self._running = self._running, None
             self._sent = time.perf_counter()
             if running is not None:
-                name, at = running
-                events.append(Event(name, Status.RUNNING, at, 1, self.address))
+                name, at, attempt = running
+                events.append(Event(name, Status.RUNNING, at, attempt, self.address))
             if events:
                 packed = pickle.dumps(events, protocol=PROTOCOL)
                 self.worker.log_event(self.topic, (self.run, packed))

@@ -45,6 +45,11 @@ def regions(topology: Topology) -> Region:
     return _region(topology, None, tuple(range(len(topology.nodes))), 0)
 
 
+def part_of(topology: Topology, positions: tuple[int, ...]) -> tuple[Part, ...]:
+    """Nest some of the steps of a flow in their maps."""
+    return _region(topology, None, positions, 0).parts
+
+
 def _region(
     topology: Topology, axis: Axis | None, positions: tuple[int, ...], depth: int
 ) -> Region:

@@ -9,6 +9,7 @@ import uuid
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from nbflow.absence import Absent
 from nbflow.cluster import current_client
 from nbflow.deterministic import is_deterministic
 from nbflow.engine import Execution
@@ -27,7 +28,7 @@ from nbflow.state import RunState
 from nbflow.expression import Node, ParamRef, nodes_in
 from nbflow.failure import revived
 from nbflow.flow import Composable, Flow
-from nbflow.summary import element_of, note_of, reason_of, steps_table
+from nbflow.summary import element_of, keys_of, note_of, number_of, reason_of, steps_table
 from nbflow.tables import elements_to_frame, to_frame
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 _last: Run | None = None
 _OPTIONS = ("params", "cluster", "raise_on_error")
 _LATER = ("store", "key", "display", "checkpoint", "fail_fast")
-_ELEMENT = re.compile(r"(?P<step>.*)\[(?P<number>\d+)\]", re.DOTALL)
+_ELEMENT = re.compile(r"(?P<step>.*?)\[(?P<element>.*)\]", re.DOTALL)
 
 
 class Run:
@@ -137,7 +138,8 @@ class Run:
                 return self.params[leaf.name]
             return values[topology.index[id(leaf)]]
 
-        return resolve(topology.value, value_of)
+        value = resolve(topology.value, value_of)
+        return None if type(value) is Absent else value
 
     def value(self, step: Any) -> Any:
         """Give the result of a step, or of one element such as ``parse[0]``.
@@ -168,15 +170,15 @@ class Run:
         """Give the result of a step as a DataFrame."""
         name, element = self._found(step)
         value = self.value(step)
-        if element is None and self.state.steps[name].total is not None:
-            return elements_to_frame(list(range(len(value))), value)
+        if element is None and self.state.steps[name].mapped:
+            return elements_to_frame(keys_of(self.state.steps[name]), value)
         return to_frame(value)
 
     def preview(self, step: Any) -> pd.DataFrame:
         """Give the first rows of a result, as they were when the step ended."""
         name, element = self._found(step)
         state = self.state.steps[name]
-        if state.total is None:
+        if not state.mapped:
             return to_frame(None) if state.preview is None else state.preview.frame()
         looks = {number: look for part in state.elements for number, look in part.previews.items()}
         if element is not None:
@@ -204,7 +206,7 @@ class Run:
         """Give what a step printed, logged and warned, wherever it ran."""
         name, element = self._found(step)
         state = self.state.steps[name]
-        if state.total is None:
+        if not state.mapped:
             return state.log
         logs = {n: text for part in state.elements for n, text in part.logs.items()}
         if element is not None:
@@ -248,9 +250,9 @@ class Run:
                 return name, None
             match = _ELEMENT.fullmatch(name)
             if match and match["step"] in self.state.steps:
-                total = self.state.steps[match["step"]].total
-                if total is not None and int(match["number"]) < total:
-                    return match["step"], int(match["number"])
+                number = number_of(self.state.steps[match["step"]], match["element"])
+                if number is not None:
+                    return match["step"], number
         raise UnknownStepError(
             f"the run has no step {quoted(name)}; {did_you_mean(name, self.state.steps)}"
         )

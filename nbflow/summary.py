@@ -59,6 +59,29 @@ def element_of(state: StepState, number: int) -> tuple[Status, str]:
     return state.status, reason_of(state)
 
 
+def number_of(state: StepState, element: str) -> int | None:
+    """Find an element of a mapped step by its number or its key."""
+    for part in state.elements:
+        for number, label in part.labels.items():
+            if label == element:
+                return number
+    if element.isdecimal() and state.mapped and int(element) < (state.total or 0):
+        return int(element)
+    return None
+
+
+def keys_of(state: StepState) -> list[int | str]:
+    """Name the elements of a mapped step that have a value, in order."""
+    labels = {n: label for part in state.elements for n, label in part.labels.items()}
+    numbers = sorted(
+        part.start + index
+        for part in state.elements
+        for index, status in enumerate(part.statuses)
+        if status.succeeded
+    )
+    return [labels.get(number, number) for number in numbers]
+
+
 def note_of(run_id: str, failed: list[StepState]) -> str:
     """Word the note on the exception of a run: what failed, where, and how to go on.
 

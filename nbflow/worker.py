@@ -1,4 +1,4 @@
-"""What happens inside one Dask task: the steps of a segment, one after the other.
+"""What happens inside one Dask task: the steps of a segment.
 
 `run_segment` never raises what a step raises. It returns an `Envelope` in which a
 failure is an outcome like any other, and tells what happens as events meanwhile.
@@ -7,27 +7,32 @@ failure is an outcome like any other, and tells what happens as events meanwhile
 from __future__ import annotations
 
 import os
-import pickle
 import socket
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+import uuid
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-from nbflow.capture import Pad, captured
-from nbflow.errors import TransferError, quoted
-from nbflow.evaluate import arguments, calls_of, checked, invoke, items_of
-from nbflow.events import ElementRecords, ErrorRecord, Event, Status
-from nbflow.expression import leaves
+from nbflow.absence import Absent
+from nbflow.attempt import Attempts, Outcome
+from nbflow.capture import captured
+from nbflow.context import is_cancelled
+from nbflow.crew import Crew, Scope, Unit
+from nbflow.desk import take
+from nbflow.errors import TransferError
+from nbflow.evaluate import barred, following, items_of, resolve
+from nbflow.events import Event, Status
+from nbflow.expression import Const, Item, ListOf, leaves
 from nbflow.failure import recorded
-from nbflow.order import Envelope, Failure, Order, Ref, Results, Work
-from nbflow.preview import Preview, preview
+from nbflow.items import labels_of
+from nbflow.order import Envelope, Loop, Order, Ref, Results, Span, Work
+from nbflow.portions import Portions
 from nbflow.recorder import Recorder
-from nbflow.transfer import Parcel, can_travel
+from nbflow.transfer import Parcel
 
-# Frames between ours that catches an exception and the user's: `_attempt` and `invoke`.
-_OUR_FRAMES = 2
-_PREVIEWED_ELEMENTS = 5
+# About as long may the pieces take that a lane of a capped map takes at a time.
+_PIECE_SECONDS = 0.02
 
 
 def run_segment(order: Parcel, *inputs: Any) -> Envelope:
@@ -47,7 +52,8 @@ def run_segment(order: Parcel, *inputs: Any) -> Envelope:
     every_level = opened.sender != here()
     recorder = Recorder(opened.topic, opened.run)
     with recorder, captured(every_level=every_level) as pad:
-        return _Loop(opened, results, shared, recorder, pad).run()
+        attempts = Attempts(opened, pad, partial(is_cancelled, opened.run))
+        return _Task(opened, results, shared, recorder, attempts).run()
 
 
 def _opened(order: Parcel) -> Order:
@@ -65,8 +71,8 @@ def here() -> tuple[str, int]:
     return socket.gethostname(), os.getpid()
 
 
-class _Loop:
-    """The steps of one segment and what is known while they run."""
+class _Task:
+    """The work of one segment and what is known while it is done."""
 
     def __init__(
         self,
@@ -74,245 +80,311 @@ class _Loop:
         results: Results,
         shared: dict[str, Parcel],
         recorder: Recorder,
-        pad: Pad,
+        attempts: Attempts,
     ) -> None:
         self.order = order
         self.results = results
-        self.shared = shared
         self.recorder = recorder
-        self.pad = pad
+        self.attempts = attempts
+        self.root = Scope(results, shared)
         self.envelope = Envelope()
-        self.opened: dict[str, Any] = {}
-        self.functions: dict[int, Callable[..., Any]] = {}
+        self._units_done = 0
+        self._begun = time.perf_counter()
 
     def run(self) -> Envelope:
-        for work in self.order.work:
-            culprit = self._culprit(work)
-            if culprit is not None:
-                self._end(work, Failure(Status.SKIPPED, culprit))
-                event = Event(work.name, Status.SKIPPED, time.time(), reason=f"{culprit} failed")
-                self.recorder.add(event)
-            elif work.elements is None:
-                self._run_one(work)
-            else:
-                self._run_elements(work)
+        if self.order.loop is not None:
+            self._map(self.order.loop)
+        elif self.order.lane is None:
+            self._follow(range(len(self.order.units)))
+        else:
+            taken = (n for span in self._spans(len(self.order.units)) for n in range(*span))
+            self._follow(taken)
         return self.envelope
 
-    def _culprit(self, work: Work) -> str | None:
-        failures = self.results.failures
-        if failures:
-            for position in work.upstream:
-                if position in failures:
-                    return failures[position].culprit
-        return None
+    # Steps one after the other
 
-    def _culprit_of_item(self, item: Any) -> str | None:
-        failures = self.results.failures
-        if failures:
-            for leaf in leaves(item):
-                if isinstance(leaf, Ref) and leaf.position in failures:
-                    return failures[leaf.position].culprit
-        return None
+    def _follow(self, numbers: Any) -> None:
+        crew = Crew(self.attempts, self.recorder, _Steps(self))
+        for number in numbers:
+            crew.run(Unit(self.order.units[number], self.root))
+            self._units_done += 1
+        crew.finish()
 
-    def _end(self, work: Work, failure: Failure) -> None:
-        self.results.failures[work.position] = failure
-        self.envelope.failures[work.position] = failure
+    # A map
 
-    def _run_one(self, work: Work) -> None:
-        at = time.time()
-        self.recorder.running(work.name, at)
-        value, seconds, look, error = self._attempt(work, work.args, work.name)
-        status = Status.COMPLETED if error is None else Status.FAILED
-        self.recorder.add(
-            Event(
-                work.name,
-                status,
-                at + seconds,
-                1,
-                self.recorder.address,
-                seconds,
-                look,
-                self.pad.take(),
-                error,
-            )
-        )
-        if error is not None:
-            self._end(work, Failure(Status.FAILED, work.name))
+    def _map(self, loop: Loop) -> None:
+        works = loop.works
+        barriers = self._barriers(loop)
+        if len(barriers) == len(works):
+            self._skip(works, barriers)
             return
-        self.results.values[work.position] = value
-        self.envelope.values[work.position] = value
-        self.envelope.nbytes += look.bytes if look is not None else 0
-
-    def _run_elements(self, work: Work) -> None:
-        assert work.elements is not None
-        batch = _ElementBatch(work, self.recorder)
-        calls = calls_of(work.args, work.own, work.elements)
-        for number, (item, args) in enumerate(
-            zip(items_of(work.elements), calls, strict=True), work.start
-        ):
-            culprit = self._culprit_of_item(item)
-            if culprit is not None:
-                batch.skip(number, culprit)
-                continue
-            self.recorder.running(work.name, time.time())
-            value, seconds, look, error = self._attempt(work, args, f"{work.name}[{number}]")
-            batch.add(number, value, seconds, look, error, self.pad.take())
-        batch.send()
-        if batch.failed is not None:
-            self._end(work, Failure(Status.FAILED, f"{work.name}[{batch.failed}]"))
-        elif batch.culprit is not None:
-            self._end(work, Failure(Status.SKIPPED, batch.culprit))
-        self.results.values[work.position] = batch.values
-        self.envelope.values[work.position] = batch.values
-        self.envelope.starts[work.position] = work.start
-        self.envelope.nbytes += batch.nbytes
-
-    def _attempt(
-        self, work: Work, args: tuple[Any, ...], name: str
-    ) -> tuple[Any, float, Preview | None, ErrorRecord | None]:
-        begun = time.perf_counter()
         try:
-            fn = self.functions.get(work.function) or self._function(work.function)
-            positional, keywords = arguments(args, work.kwargs, self._value_of)
-            value = invoke(fn, positional, keywords)
-            seconds = time.perf_counter() - begun
-            _check_travels(name, checked(name, value))
-            return value, seconds, preview(value), None
-        except BaseException as error:  # noqa: BLE001 - sys.exit() in a step must not end the worker
-            return None, time.perf_counter() - begun, None, recorded(error, skip=_OUR_FRAMES)
+            items = items_of(loop.axis, self.root.value_of)
+            if type(items) is Absent:
+                self._skip(works, {w.position: following(items, w.name) for w in works})
+                return
+            labels = labels_of(loop.axis.label, items, works[0].name)
+            self._tell_total(loop, len(items))
+            self._elements(loop, items, labels)
+        except BaseException as error:  # noqa: BLE001 - of the user's items or names
+            self._fail(works, error)
 
-    def _function(self, number: int) -> Callable[..., Any]:
-        fn = self.functions[number] = function(self.order.functions[number])
-        return fn
+    def _elements(self, loop: Loop, items: list[Any], labels: list[str] | None) -> None:
+        elements = Elements(loop, self.recorder, self.order.start)
+        crew = Crew(self.attempts, self.recorder, elements)
+        offset = self.order.start
+        for start, stop in self._spans(len(items)):
+            elements.expect(start + offset, stop - start)
+            for number in range(start, stop):
+                label = None if labels is None else labels[number]
+                crew.run(elements.unit(self.root, number + offset, items[number], label))
+            self._units_done += stop - start
+        crew.finish()
+        elements.fill(self.envelope)
+        if crew.cancelled:
+            self._cancel(loop.works)
 
-    def _value_of(self, leaf: Any) -> Any:
-        if isinstance(leaf, Ref):
-            return self.results[leaf.position]
-        if leaf.key not in self.opened:
-            self.opened[leaf.key] = self.shared[leaf.key].open()
-        return self.opened[leaf.key]
-
-
-def _check_travels(name: str, value: Any) -> None:
-    if not can_travel(value):
-        raise TransferError(
-            f"step {quoted(name)} returned a {type(value).__name__} that cannot be pickled, so it "
-            f"could not reach the next worker or the notebook; return plain data, and open files, "
-            f"locks and connections inside the step that uses them"
-        )
-
-
-class _ElementBatch:
-    """The elements of one batch that have ended, told of in groups."""
-
-    def __init__(self, work: Work, recorder: Recorder) -> None:
-        self.work = work
-        self.recorder = recorder
-        self.values: list[Any] = []
-        self.failed: int | None = None
-        self.culprit: str | None = None
-        self.nbytes = 0
-        self._clear(work.start)
-
-    def _clear(self, start: int) -> None:
-        self.start = start
-        self.begun = time.time()
-        self.statuses: list[Status] = []
-        self.seconds: list[float] = []
-        self.previews: dict[int, Preview] = {}
-        self.logs: dict[int, str] = {}
-        self.errors: dict[int, ErrorRecord] = {}
-        self.reasons: dict[int, str] = {}
-        self.rows: int | None = 0
-        self.columns: int | None = 0
-        self.bytes = 0
-
-    def add(
-        self,
-        number: int,
-        value: Any,
-        seconds: float,
-        look: Preview | None,
-        error: ErrorRecord | None,
-        log: str,
-    ) -> None:
-        self.values.append(value)
-        self.statuses.append(Status.COMPLETED if error is None else Status.FAILED)
-        self.seconds.append(seconds)
-        if log:
-            self.logs[number] = log
-        if error is not None:
-            self.errors[number] = error
-            self.failed = number if self.failed is None else self.failed
-        if look is not None:
-            self._measure(number, look)
-        if self.recorder.due():
-            self.send()
-
-    def skip(self, number: int, culprit: str) -> None:
-        # An empty place keeps the others where they belong.
-        self.values.append(None)
-        self.statuses.append(Status.SKIPPED)
-        self.seconds.append(0.0)
-        self.reasons[number] = f"{culprit} failed"
-        self.culprit = self.culprit or culprit
-        if self.recorder.due():
-            self.send()
-
-    def _measure(self, number: int, look: Preview) -> None:
-        if number < _PREVIEWED_ELEMENTS:
-            self.previews[number] = look
-        self.bytes += look.bytes
-        self.nbytes += look.bytes
-        if look.rows is None or self.rows is None:
-            self.rows = self.columns = None
-        else:
-            self.rows += look.rows
-            self.columns = max(self.columns or 0, look.columns or 0)
-
-    def send(self) -> None:
-        if not self.statuses and self.start != self.work.start:
+    def _spans(self, total: int) -> Iterator[Span]:
+        """Give what there is to do: all of it, or what a lane gets of it."""
+        lane = self.order.lane
+        if lane is None:
+            yield 0, total
             return
-        records = ElementRecords(
-            self.start,
-            tuple(self.statuses),
-            tuple(self.seconds),
-            self.previews,
-            self.logs,
-            self.errors,
-            self.rows,
-            self.columns,
-            self.bytes,
-            self.reasons,
-        )
-        now = time.time()
-        status = Status.FAILED if self.errors else Status.COMPLETED
-        event = Event(
-            self.work.name,
-            status,
-            now,
-            1,
-            self.recorder.address,
-            now - self.begun,
-            elements=records,
-        )
+        token, queue = uuid.uuid4().hex, f"{self.order.run}/{lane.queue}"
+        loop = self.order.loop
+        together = None if loop is None else loop.axis.together
+        while not self.attempts.stop():
+            wanted = together or (self._pace() if lane.capped else None)
+            span = take(queue, lane.number, token, total, lane.count, wanted)
+            if span is None:
+                return
+            yield span
+
+    def _pace(self) -> int:
+        """Say how many pieces to take: one, unless all so far were quick."""
+        if not self._units_done:
+            self._begun = time.perf_counter()
+            return 1
+        mean = (time.perf_counter() - self._begun) / self._units_done
+        return max(1, int(_PIECE_SECONDS / max(mean, 1e-6)))
+
+    def _barriers(self, loop: Loop) -> dict[int, Absent]:
+        """Find the steps that none of the elements can run, so that each is told of once."""
+        works = loop.works
+        inside = {work.position for work in works}
+        found = {}
+        for work in works:
+            guard = work.guard if work.guard and work.guard.position not in inside else None
+            absent = barred(work.name, guard, (), self.root.value_of) if guard else None
+            if absent is None and not self.results.complete:
+                absent = self._missing(work, inside)
+            if absent is not None:
+                found[work.position] = absent
+            elif any(
+                isinstance(leaf, Ref) and leaf.position in found
+                for part in work.args
+                for leaf in leaves(part)
+            ):
+                culprit = next(iter(found.values()))
+                found[work.position] = following(culprit, work.name)
+        return found
+
+    def _missing(self, work: Work, inside: set[int]) -> Absent | None:
+        for part in (*work.args, *(each for _, each in work.kwargs), *work.after):
+            found = list(leaves(part))
+            own = any(isinstance(leaf, Item) for leaf in found)
+            near = any(isinstance(leaf, Ref) and leaf.position in inside for leaf in found)
+            if not own and not near:
+                value = resolve(part, self.root.value_of)
+                if type(value) is Absent:
+                    return following(value, work.name)
+        return None
+
+    def _tell_total(self, loop: Loop, total: int) -> None:
+        if isinstance(loop.axis.items, (Const, ListOf)):
+            return
+        for work in loop.works:
+            event = Event(work.name, Status.RUNNING, time.time(), total=total)
+            self.recorder.add(event)
+
+    # Ends
+
+    def _skip(self, works: tuple[Work, ...], absents: dict[int, Absent]) -> None:
+        for work in works:
+            absent = self.envelope.absent[work.position] = absents[work.position]
+            event = Event(work.name, Status.SKIPPED, time.time(), reason=absent.reason)
+            self.recorder.add(event)
+
+    def _fail(self, works: tuple[Work, ...], error: BaseException) -> None:
+        first, *others = works
+        now, record = time.time(), recorded(error, skip=1)
+        address = self.recorder.address
+        failed = Event(first.name, Status.FAILED, now, worker=address, seconds=0.0, error=record)
+        self.recorder.add(failed)
+        absent = Absent(first.name, f"{first.name} failed", failed=True)
+        self.envelope.absent[first.position] = absent
+        self._skip(tuple(others), {work.position: following(absent, work.name) for work in others})
+
+    def _cancel(self, works: tuple[Work, ...]) -> None:
+        for work in works:
+            self.recorder.add(_cancellation(work))
+
+
+def _cancellation(work: Work) -> Event:
+    return Event(work.name, Status.CANCELLED, time.time(), reason="the run was cancelled")
+
+
+class _Steps:
+    """Takes down how plain steps end."""
+
+    def __init__(self, task: _Task) -> None:
+        self.task = task
+
+    def retrying(self, work: Work, unit: Unit, event: Event) -> None:
+        self.task.recorder.add(event)
+
+    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
+        self.task.recorder.add(_ended(work, unit, outcome, log, self.task.recorder.address))
+        envelope = self.task.envelope
+        if type(value) is Absent:
+            envelope.absent[work.position] = value
+            return
+        envelope.values[work.position] = value
+        envelope.nbytes += outcome.look.bytes if outcome.look is not None else 0
+
+    def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
+        """Compute a map that is part of a member of a capped group."""
+        works, scope = loop.works, unit.scope
+        try:
+            items = items_of(loop.axis, scope.value_of)
+            if type(items) is Absent:
+                for work in works:
+                    absent = following(items, work.name)
+                    scope.values[work.position] = absent
+                    self.done(work, unit, Outcome(absent, 0.0), absent, "")
+                return
+            labels = labels_of(loop.axis.label, items, works[0].name)
+        except BaseException as error:  # noqa: BLE001 - of the user's items or names
+            self._fail(loop, unit, error)
+            return
+        self.task._tell_total(loop, len(items))
+        elements = Elements(loop, self.task.recorder, 0)
+        crew.each(elements, scope, items, labels)
+        elements.fill(self.task.envelope, whole=scope.values)
+
+    def _fail(self, loop: Loop, unit: Unit, error: BaseException) -> None:
+        first, *others = loop.works
+        outcome = Outcome(None, 0.0, error=recorded(error, skip=1))
+        absent = Absent(first.name, f"{first.name} failed", failed=True)
+        unit.scope.values[first.position] = absent
+        self.done(first, unit, outcome, absent, "")
+        for work in others:
+            later = following(absent, work.name)
+            unit.scope.values[work.position] = later
+            self.done(work, unit, Outcome(later, 0.0), later, "")
+
+    def end(self, unit: Unit) -> None:
+        pass
+
+    def cancel(self, unit: Unit) -> None:
+        for part in unit.parts[unit.index :]:
+            for work in (part,) if isinstance(part, Work) else part.works:
+                reason = "the run was cancelled"
+                self.task.recorder.add(_cancellation(work))
+                absent = Absent(work.name, reason, failed=True)
+                unit.scope.values[work.position] = absent
+                self.task.envelope.absent[work.position] = absent
+
+
+def _ended(work: Work, unit: Unit, outcome: Outcome, log: str, address: str) -> Event:
+    now = time.time()
+    if outcome.error is not None:
+        status, reason = Status.FAILED, ""
+    elif type(outcome.value) is Absent:
+        return Event(work.name, Status.SKIPPED, now, reason=outcome.value.reason)
+    else:
+        status, reason = Status.COMPLETED, ""
+    return Event(
+        work.name,
+        status,
+        now,
+        unit.attempt,
+        address,
+        outcome.seconds,
+        outcome.look,
+        log,
+        outcome.error,
+        reason,
+    )
+
+
+class Elements:
+    """Takes down how the elements of a map end."""
+
+    def __init__(self, loop: Loop, recorder: Recorder, start: int) -> None:
+        self.loop = loop
+        self.works = loop.works
+        self.recorder = recorder
+        self.columns: dict[int, list[Any]] = {work.position: [] for work in self.works}
+        self.portions = {w.position: Portions(w.name, recorder, start) for w in self.works}
+        self.spans: list[Span] = []
+        self.holes: set[int] = set()
+        self._first = 0
+
+    def expect(self, start: int, count: int) -> None:
+        """Make room for neighbouring elements."""
+        self._first = len(next(iter(self.columns.values()))) - start
+        self.spans.append((start, start + count))
+        nothing = Absent("", "it was not computed", failed=True)
+        for column in self.columns.values():
+            column.extend([nothing] * count)
+
+    def unit(self, scope: Scope, number: int, item: Any, label: str | None) -> Unit:
+        """Make the unit of one element."""
+        inner = Scope.element(scope, self.loop.axis.key, item, number, label)
+        return Unit(self.loop.parts, inner, number + self._first, number, label)
+
+    def retrying(self, work: Work, unit: Unit, event: Event) -> None:
         self.recorder.add(event)
-        self._clear(self.start + len(records.statuses))
 
+    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
+        portions = self.portions[work.position]
+        portions.add(unit.number, outcome, log, unit.attempt, unit.label)
+        if outcome.error is not None and work.collect:
+            portions.put_aside(unit.number, unit.scope.item)
+        if type(value) is Absent:
+            self.holes.add(work.position)
+        if self.recorder.due():
+            portions.send()
 
-# Unpickling a function costs more than a small step, and the same bytes come many times.
-_functions: OrderedDict[bytes, Callable[..., Any]] = OrderedDict()
-_FUNCTIONS_KEPT = 256
-_BYTES_KEPT = 100_000
+    def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
+        """Compute a map inside of an element, which counts as one piece of it."""
+        crew.nested(loop, unit, self)
 
+    def end(self, unit: Unit) -> None:
+        values = unit.scope.values
+        for position, column in self.columns.items():
+            column[unit.slot] = values[position]
 
-def function(packed: bytes) -> Callable[..., Any]:
-    """Unpack a user's function, or give the one unpacked before."""
-    fn = _functions.get(packed)
-    if fn is None:
-        fn = pickle.loads(packed)
-        if len(packed) <= _BYTES_KEPT:
-            _functions[packed] = fn
-        if len(_functions) > _FUNCTIONS_KEPT:
-            _functions.popitem(last=False)
-    return fn
+    def cancel(self, unit: Unit) -> None:
+        self.holes.update(self.columns)
+
+    def fill(self, envelope: Envelope, whole: dict[int, Any] | None = None) -> None:
+        """Put the values into an envelope: those of a whole map, or the elements here."""
+        for position, column in self.columns.items():
+            portions = self.portions[position]
+            portions.send(last=True)
+            envelope.nbytes += portions.nbytes
+            if whole is None:
+                envelope.values[position] = column
+                continue
+            from nbflow.absence import gathered_list
+
+            value = whole[position] = gathered_list(column)
+            if type(value) is Absent:
+                envelope.absent[position] = value
+            else:
+                envelope.values[position] = value
+        if whole is None:
+            envelope.spans = tuple(self.spans)
+            envelope.holes = frozenset(self.holes)

@@ -8,26 +8,23 @@ from it.
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nbflow.errors import FlowError, UnknownStepError, did_you_mean, quoted
-from nbflow.expression import ParamRef
-from nbflow.notebook.feeds import Feeds, leaves_of
-from nbflow.notebook.figure import Arrow, Figure, Scene
-from nbflow.notebook.stacks import Links, Strand, alike, depths
+from nbflow.errors import UnknownStepError, did_you_mean, quoted
+from nbflow.notebook.arms import Wires, wires
+from nbflow.notebook.feeds import Feeds
+from nbflow.notebook.figure import Arrow, Figure, Scene, at_once, numbered
+from nbflow.notebook.frames import Level, frames
+from nbflow.notebook.grouping import groups, links
 from nbflow.notebook.style import Kind
+from nbflow.notebook.traits import chunked, traits
 from nbflow.notebook.wording import count, counted, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from nbflow.topology import Topology
 
-SIDE_BY_SIDE = 8
-CROWDED = 150
-_CROWDED_EDGES = 600
-_FEWEST_FOLDED = 3
-_BANDS = 40
 _NAMED = 2
 _NAME = 20
 
@@ -67,24 +64,31 @@ def scene(
     >>> [figure.title for figure in seen.figures]
     ['abs', 'str', '4']
     """
-    starts = _starts(topology, focus)
-    links = _links(topology, _visible(topology, starts, hops), starts)
-    groups, note = _groups(links, collapse=collapse, kept={*kept, *starts})
-    figures = [_figure(topology, members) for members in groups]
-    home = {each: figure.key for figure in figures for each in figure.members}
-    arrows = _arrows(topology, home)
-    feeds = Feeds(topology)
+    starts, edges = _starts(topology, focus), wires(topology)
+    linked = links(topology, edges, _visible(edges, starts, hops), starts)
+    found, note = groups(linked, collapse=collapse, kept={*kept, *starts})
+    around = frames(topology, found)
+    figures = [
+        _figure(topology, edges, members, bare, frame)
+        for members, bare, frame in zip(found, around.bare, around.home, strict=True)
+    ]
+    home = {each: figure for figure in figures for each in figure.members}
+    arrows = _arrows(edges, home)
+    feeds = Feeds(topology, edges.entries)
     for figure in figures:
         feeds.feed(figure)
-    stubs, cut = _elsewhere(topology, figures, home)
+    for arm in edges.idle:
+        feeds.idle(arm, home)
+    stubs, cut = _elsewhere(edges, figures, home)
     if len(home) < len(topology.nodes):
         hidden = len(topology.nodes) - len(home)
         note = f"{counted(hidden, 'step')} further away not shown" + (f"; {note}" if note else "")
     return Scene(
         (*figures, *feeds.figures.values(), *stubs),
         (*feeds.arrows, *arrows, *cut),
-        frozenset(home[each] for each in starts),
+        frozenset(home[each].key for each in starts),
         note,
+        around.drawn,
     )
 
 
@@ -101,13 +105,13 @@ def _starts(topology: Topology, focus: str | Iterable[str] | None) -> list[int]:
     return [topology.positions[name] for name in names]
 
 
-def _visible(topology: Topology, starts: Sequence[int], hops: int) -> Sequence[int]:
+def _visible(edges: Wires, starts: Sequence[int], hops: int) -> Sequence[int]:
     if not starts:
-        return range(len(topology.nodes))
+        return range(len(edges.upstream))
     found = set(starts)
-    for neighbours in (topology.upstream, topology.downstream):
+    for neighbours in (edges.upstream, edges.downstream):
         edge, seen = set(starts), set(starts)
-        for _ in range(min(hops, len(topology.nodes))):
+        for _ in range(min(hops, len(edges.upstream))):
             edge = {near for each in edge for near in neighbours[each]} - seen
             if not edge:
                 break
@@ -116,119 +120,45 @@ def _visible(topology: Topology, starts: Sequence[int], hops: int) -> Sequence[i
     return sorted(found)
 
 
-def _links(topology: Topology, visible: Sequence[int], starts: Sequence[int]) -> Links:
-    shown = set(visible)
-    whole = len(shown) == len(topology.nodes)
-    upstream = {
-        position: topology.upstream[position]
-        if whole
-        else tuple(each for each in topology.upstream[position] if each in shown)
-        for position in visible
-    }
-    kinds = {position: _nature(topology, position) for position in visible}
-    # What the user asked to see is like nothing else, so no stack hides it.
-    kinds.update({position: position for position in starts})
-    return Links(upstream, kinds)
-
-
-def _nature(topology: Topology, position: int) -> Hashable:
-    """Say what a step is by itself: steps that differ here never share a stack."""
-    node = topology.nodes[position]
-    definition = node.call.definition
-    return (
-        definition.name,
-        id(definition.fn) if definition.anonymous else 0,
-        node.call.elements is not None,
-        len(topology.order_only[position]),
-        node.open,
-        tuple(leaf.name for leaf in leaves_of(node) if isinstance(leaf, ParamRef)),
-    )
-
-
-# Grouping
-
-
-def _groups(
-    links: Links, *, collapse: bool, kept: Collection[int]
-) -> tuple[list[tuple[int, ...]], str]:
-    steps = len(links.upstream)
-    if not collapse:
-        return [(position,) for position in links.upstream], ""
-    groups = _stacked(alike(links, SIDE_BY_SIDE))
-    if _crowded(links, groups):
-        classes = alike(links, 1)
-        groups = _stacked(classes)
-        if _crowded(links, groups):
-            groups = [group for each in classes for group in _folded(each, kept)]
-        if _crowded(links, groups):
-            groups = _bands(links)
-        groups.sort()
-        if len(groups) < steps:
-            said = f"{counted(steps, 'step')} drawn as {count(len(groups))}"
-            return groups, f"{said}; focus= shows the surroundings of one, collapse=False all"
-    return sorted(groups), ""
-
-
-def _crowded(links: Links, groups: Sequence[tuple[int, ...]]) -> bool:
-    if len(groups) > CROWDED:
-        return True
-    home = {each: index for index, group in enumerate(groups) for each in group}
-    pairs = {(home[e], home[p]) for p, upstream in links.upstream.items() for e in upstream}
-    return len(pairs) > _CROWDED_EDGES
-
-
-def _stacked(classes: Iterable[Sequence[Strand]]) -> list[tuple[int, ...]]:
-    return [column for strands in classes for column in zip(*strands, strict=True)]
-
-
-def _folded(strands: Sequence[Strand], kept: Collection[int]) -> list[tuple[int, ...]]:
-    """Cut the middle out of a long chain, or of a stack of them."""
-    columns = list(zip(*strands, strict=True))
-    groups: list[tuple[int, ...]] = []
-    run: list[tuple[int, ...]] = []
-    for index, column in enumerate([*columns, ()]):
-        at_the_end = index in (0, len(columns) - 1) or not column
-        if not at_the_end and not any(each in kept for each in column):
-            run.append(column)
-            continue
-        if len(run) >= _FEWEST_FOLDED:
-            run = [tuple(sorted(each for part in run for each in part))]
-        groups.extend(run)
-        run = []
-        if column:
-            groups.append(column)
-    return groups
-
-
-def _bands(links: Links) -> list[tuple[int, ...]]:
-    """Draw the steps of neighbouring depths as one, for want of anything better."""
-    depth = depths(links)
-    height = 1 + max(depth, default=0) // _BANDS
-    bands: dict[int, list[int]] = {}
-    for strand, level in zip(links.strands, depth, strict=True):
-        bands.setdefault(level // height, []).extend(strand)
-    return [tuple(sorted(band)) for band in bands.values()]
-
-
 # Figures
 
 
-def _figure(topology: Topology, members: tuple[int, ...]) -> Figure:
+def _figure(
+    topology: Topology, edges: Wires, members: tuple[int, ...], bare: tuple[Level, ...], frame: str
+) -> Figure:
     first = members[0]
     calls = [topology.nodes[each].call for each in members]
     names = {call.definition.name for call in calls}
     key = f"n{first}"
+    decides = calls[0].decision is not None
+    axis = topology.nodes[first].axis
+    times = tuple(level.axis.count for level in bare if level.axis is not None)
+    detail = _detail(topology, first, bare)
     if len(members) == 1:
-        elements = calls[0].elements
-        if elements is None:
-            return Figure(key, Kind.STEP, topology.names[first], members)
-        return Figure(
-            key, Kind.MAPPED, f"{topology.names[first]} × {count(elements.count)}", members
-        )
-    if len(names) == 1 and not _in_line(topology, members):
-        return Figure(key, Kind.STACK, f"{names.pop()} × {count(len(members))}", members)
+        depth = 0 if axis is None else len(axis.lineage)
+        kind = Kind.BRANCH if decides else Kind.MAPPED if times else Kind.STEP
+        return Figure(key, kind, topology.names[first], members, detail, times, depth, frame)
+    if len(names) == 1 and not _in_line(edges, members):
+        title = f"{names.pop()} × {count(len(members))}"
+        kind = Kind.BRANCH if decides else Kind.STACK
+        each = f"each{''.join(f' × {numbered(number)}' for number in times)}" if times else ""
+        told = ", ".join(part for part in (each, detail) if part)
+        return Figure(key, kind, title, members, told, frame=frame)
     title = f"… {counted(len(members), 'step')} …"
-    return Figure(key, Kind.FOLD, title, members, _summed(call.definition.name for call in calls))
+    summed = _summed(call.definition.name for call in calls)
+    return Figure(key, Kind.FOLD, title, members, summed, frame=frame)
+
+
+def _detail(topology: Topology, position: int, bare: Iterable[Level]) -> str:
+    """Say what is not seen from the shape of a step."""
+    parts = traits(topology.nodes[position].call)
+    for level in bare:
+        if level.axis is not None:
+            parts += chunked(level.axis)
+        limit = level.cap or level.axis
+        if limit is not None and limit.limit is not None:
+            parts.append(at_once(limit.limit))
+    return ", ".join(parts)
 
 
 def _summed(names: Iterable[str]) -> str:
@@ -241,35 +171,44 @@ def _summed(names: Iterable[str]) -> str:
     return ", ".join(parts) + (", …" if len(found) > _NAMED else "")
 
 
-def _in_line(topology: Topology, members: tuple[int, ...]) -> bool:
+def _in_line(edges: Wires, members: tuple[int, ...]) -> bool:
     inside = set(members)
-    return any(each in inside for member in members for each in topology.upstream[member])
+    return any(each in inside for member in members for each in edges.upstream[member])
 
 
-def _arrows(topology: Topology, home: Mapping[int, str]) -> list[Arrow]:
+def _arrows(edges: Wires, home: Mapping[int, Figure]) -> list[Arrow]:
     found: dict[tuple[str, str], bool] = {}
-    for position, head in home.items():
-        for source, order_only in (
-            (topology.inputs[position], False),
-            (topology.order_only[position], True),
-        ):
-            for each in source:
-                tail = home.get(each)
-                if tail is not None and tail != head:
-                    found[tail, head] = found.get((tail, head), True) and order_only
-    return [Arrow(tail, head, order_only) for (tail, head), order_only in found.items()]
+    cases: dict[tuple[str, str], dict[str, None]] = {}
+    idle: set[tuple[str, str]] = set()
+    for position, figure in home.items():
+        waited = edges.order_only[position]
+        for each in edges.upstream[position]:
+            tail = home.get(each)
+            if tail is None or tail is figure:
+                continue
+            ends = tail.key, figure.key
+            found[ends] = found.get(ends, True) and each in waited
+            if (each, position) in edges.cases:
+                cases.setdefault(ends, {}).update(dict.fromkeys(edges.cases[each, position]))
+                entry = edges.entries[position]
+                if entry is None or entry.position != each:
+                    idle.add(ends)
+    return [
+        Arrow(*ends, order_only, tuple(cases.get(ends, ())), ends in idle)
+        for ends, order_only in found.items()
+    ]
 
 
 def _elsewhere(
-    topology: Topology, figures: Iterable[Figure], home: Mapping[int, str]
+    edges: Wires, figures: Iterable[Figure], home: Mapping[int, Figure]
 ) -> tuple[list[Figure], list[Arrow]]:
     """Stand something in for the neighbours that a focused picture leaves out."""
     stubs: list[Figure] = []
     arrows: list[Arrow] = []
-    if len(home) == len(topology.nodes):
+    if len(home) == len(edges.upstream):
         return stubs, arrows
     for figure in figures:
-        for neighbours, above in ((topology.upstream, True), (topology.downstream, False)):
+        for neighbours, above in ((edges.upstream, True), (edges.downstream, False)):
             hidden = {
                 near for each in figure.members for near in neighbours[each] if near not in home
             }
@@ -279,31 +218,3 @@ def _elsewhere(
                 ends = (stub.key, figure.key) if above else (figure.key, stub.key)
                 arrows.append(Arrow(*ends))
     return stubs, arrows
-
-
-def checked(direction: Any, collapse: Any, focus: Any, hops: Any) -> None:
-    """Refuse drawing options that cannot mean anything.
-
-    Raises
-    ------
-    FlowError
-        Naming the option and what it may be.
-    """
-    if direction not in ("LR", "TB"):
-        raise FlowError(
-            f"the drawing option 'direction' is {direction!r}; it must be 'LR' (from left to "
-            f"right) or 'TB' (from top to bottom)"
-        )
-    if not isinstance(collapse, bool):
-        raise FlowError(f"the drawing option 'collapse' is {collapse!r}; it must be True or False")
-    if isinstance(hops, bool) or not isinstance(hops, int) or hops < 0:
-        raise FlowError(
-            f"the drawing option 'hops' is {hops!r}; it must be a whole number of at least 0"
-        )
-    names = [focus] if isinstance(focus, str) else focus
-    listed = isinstance(names, (list, tuple)) and names and all(isinstance(n, str) for n in names)
-    if focus is not None and not listed:
-        raise FlowError(
-            f"the drawing option 'focus' is {focus!r}; it must be the name of a step, or a list "
-            f"of names"
-        )

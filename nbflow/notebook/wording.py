@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from typing import Any
 
 # Emoji and several scripts need these two joiners; every other sign that is not
 # printed would let a name pretend to be another, so it is spelled out.
@@ -11,6 +12,8 @@ _JOINERS = frozenset("\u200c\u200d")
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}")
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_SHAPED = ("pandas", "numpy", "polars", "pyarrow")
+_SPELLED = (bool, int, float, type(None))
 
 
 def printable(text: str, limit: int | None = None) -> str:
@@ -152,3 +155,26 @@ def size(number: int | None) -> str:
     return (
         f"{value:.1f} {_UNITS[power]}" if power and value < 9.95 else f"{value:.0f} {_UNITS[power]}"
     )
+
+
+def described(value: Any) -> str:
+    """Say what a constant is without computing anything, and without its contents.
+
+    A text may be a password, and a picture is saved with the notebook.
+
+    Examples
+    --------
+    >>> described(4), described("secret"), described([1, 2])
+    ('4', 'str', 'list of 2')
+    """
+    kind = type(value)
+    if kind in _SPELLED:
+        return repr(value) if kind is not int or value.bit_length() < 64 else "int"
+    if kind in (list, tuple, dict):
+        return f"{kind.__name__} of {count(len(value))}"
+    if str(kind.__module__).split(".")[0] in _SHAPED:
+        shape = getattr(value, "shape", None)
+        if isinstance(shape, tuple) and all(type(each) is int for each in shape):
+            rows, columns = (*shape, None, None)[:2]
+            return f"{kind.__name__} {dimensions(rows, columns)}".rstrip()
+    return kind.__name__

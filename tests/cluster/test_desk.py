@@ -279,7 +279,6 @@ def test_a_scheduler_without_a_desk_is_reported_and_its_workers_live() -> None:
         with pytest.raises(ClusterError, match="has no plugin 'nbflow-desk'"):
             submit(own, ask).result()
         desk.install(own)
-        desk._desks.clear()
         assert submit(own, ask).result() == (0, 2)
 
 
@@ -375,6 +374,41 @@ def test_a_lane_whose_result_is_lost_is_given_its_spans_again(fragile: Client) -
     assert [sorted(n for span in each for n in range(*span)) for each in before] == [
         sorted(n for span in each for n in range(*span)) for each in after
     ]
+
+
+def test_a_run_of_a_task_that_counts_no_more_is_given_nothing(strict: Client) -> None:
+    """Its first question may come after that of the run that counts."""
+
+    def work() -> Any:
+        from distributed import get_worker
+        from distributed.worker import thread_state
+
+        from nbflow import desk
+
+        ours = get_worker().state.tasks[thread_state.key]
+        stale = (ours.key, ours.run_id - 1)
+        fields = {"queue": "q", "lane": 0, "total": 4, "lanes": 1, "wanted": None}
+        with desk._Talk("queue 'q'") as talk:
+            talk.say("nbflow-take", incarnation="old", task=stale, **fields)
+            return talk.hear(), desk.take("q", 0, "new", 4, 1)
+
+    told = submit(strict, work).result()
+    assert told[0]["span"] is None
+    assert told[1] == (0, 2)
+
+
+def test_a_cluster_that_is_restarted_has_no_queues_and_no_holders(
+    fragile: Client, tmp_path: Path
+) -> None:
+    lock = uuid4().hex
+    submit(fragile, lane("q", 0, 10, 1, None)).result()
+    held = submit(fragile, blocker(lock, str(tmp_path)))
+    until(lambda: list(tmp_path.glob("held-*")))
+    fragile.restart()
+    assert line_length(fragile, lock) == 0
+    assert submit(fragile, lane("q", 0, 12, 1, None)).result(60)[-1] == (11, 12)
+    assert submit(fragile, alone(lock, str(tmp_path))).result(60)
+    del held
 
 
 # Locks.
@@ -717,7 +751,11 @@ def test_when_no_place_is_left_outside_a_task_waits_in_its_slot(
     strict: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk, "_MOST_AWAY", 1)
-    tasks = [submit(strict, waits(str(tmp_path), f"waits-{each}")) for each in range(6)]
+    tasks = [
+        submit(strict, waits(str(tmp_path), f"waits-{each}-{number}"), workers=[worker.address])
+        for number, worker in enumerate(workers_of(strict))
+        for each in range(3)
+    ]
     until(lambda: len(list(tmp_path.glob("waits-*"))) == 6)
     assert [len(each.state.long_running) for each in workers_of(strict)] == [1, 1]
     (tmp_path / "leave").touch()

@@ -1,0 +1,297 @@
+"""Units of work in one thread: those that wait for another attempt let others go on."""
+
+from __future__ import annotations
+
+import time
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, Protocol
+
+from nbflow.absence import Absent, gathered_list
+from nbflow.attempt import Attempts, Outcome
+from nbflow.desk import waiting
+from nbflow.evaluate import Frame, element_name, following, items_of
+from nbflow.events import Event, Status
+from nbflow.expression import Item, Key
+from nbflow.failure import recorded
+from nbflow.items import labels_of
+from nbflow.order import Loop, Ref, Results, Work
+from nbflow.preview import preview
+from nbflow.recorder import Recorder
+from nbflow.transfer import Parcel
+
+_LOOK_SECONDS = 0.1
+
+
+class Scope(Frame):
+    """A frame on a worker, whose outermost values are what the task was given."""
+
+    __slots__ = ("_opened", "number", "results", "shared")
+
+    def __init__(self, results: Results, shared: dict[str, Parcel]) -> None:
+        super().__init__()
+        self.results = results
+        self.shared = shared
+        self.number: int | None = None
+        self._opened: dict[str, Any] = {}
+
+    @classmethod
+    def element(
+        cls, outer: Scope, key: Key, item: Any, number: int, label: str | None
+    ) -> Scope:
+        """Make the scope of one element."""
+        scope = cls.__new__(cls)
+        scope.values = {}
+        scope.parent = outer
+        scope.key = key
+        scope.item = item
+        scope.label = f"{outer.label}[{number if label is None else label}]"
+        scope.results = outer.results
+        scope.shared = outer.shared
+        scope.number = number
+        scope._opened = outer._opened
+        return scope
+
+    def value_of(self, leaf: Any) -> Any:
+        """Give the value of a leaf of an order."""
+        kind = type(leaf)
+        if kind is Item:
+            return self.item_of(leaf.key)
+        if kind is not Ref:
+            return self._constant(leaf.key)
+        position = leaf.position
+        scope: Frame | None = self
+        while scope is not None:
+            if position in scope.values:
+                return scope.values[position]
+            scope = scope.parent
+        return self.results[position]
+
+    def _constant(self, key: str) -> Any:
+        if key not in self._opened:
+            self._opened[key] = self.shared[key].open()
+        return self._opened[key]
+
+
+class Unit:
+    """Steps that follow one another, and how far they have come.
+
+    Attributes
+    ----------
+    parts
+        The steps, and the maps among them.
+    scope
+        What they are computed from.
+    slot, number, label
+        Of an element: its place here, its number in the map, and its name.
+    index
+        Which part comes next.
+    attempt
+        Which attempt of it.
+    """
+
+    __slots__ = ("attempt", "index", "label", "number", "parts", "scope", "slot")
+
+    def __init__(
+        self,
+        parts: tuple[Work | Loop, ...],
+        scope: Scope,
+        slot: int = 0,
+        number: int = 0,
+        label: str | None = None,
+    ) -> None:
+        self.parts = parts
+        self.scope = scope
+        self.slot = slot
+        self.number = number
+        self.label = label
+        self.index = 0
+        self.attempt = 1
+
+
+class Sink(Protocol):
+    """Takes down how the steps of units end."""
+
+    def retrying(self, work: Work, unit: Unit, event: Event) -> None: ...
+    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None: ...
+    def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None: ...
+    def end(self, unit: Unit) -> None: ...
+    def cancel(self, unit: Unit) -> None: ...
+
+
+class Crew:
+    """Computes units; one that waits for another attempt is set aside until it is due."""
+
+    def __init__(self, attempts: Attempts, recorder: Recorder, sink: Sink) -> None:
+        self.attempts = attempts
+        self.recorder = recorder
+        self.sink = sink
+        self.cancelled = False
+        self._waiting: list[tuple[float, int, Unit]] = []
+        self._order = count()
+
+    def run(self, unit: Unit) -> None:
+        """Compute a unit as far as it goes, and then those whose time has come."""
+        self._advance(unit)
+        while self._waiting and self._waiting[0][0] <= time.monotonic():
+            self._advance(heappop(self._waiting)[2])
+
+    def finish(self) -> None:
+        """Wait for those that were set aside; no slot is held meanwhile."""
+        while self._waiting:
+            if self._waiting[0][0] > time.monotonic() and not self.attempts.stop():
+                with waiting():
+                    self._sleep()
+            self._advance(heappop(self._waiting)[2])
+
+    def _sleep(self) -> None:
+        while not self.attempts.stop():
+            left = self._waiting[0][0] - time.monotonic()
+            if left <= 0:
+                return
+            time.sleep(min(left, _LOOK_SECONDS))
+
+    def _advance(self, unit: Unit) -> None:
+        while unit.index < len(unit.parts):
+            part = unit.parts[unit.index]
+            if self.attempts.stop():
+                self.cancelled = True
+                self.sink.cancel(unit)
+                return
+            if isinstance(part, Loop):
+                self.sink.inner(part, unit, self)
+            else:
+                wait = self._step(part, unit)
+                if wait is not None:
+                    due = time.monotonic() + wait
+                    heappush(self._waiting, (due, next(self._order), unit))
+                    return
+            unit.index += 1
+            unit.attempt = 1
+        self.sink.end(unit)
+
+    def _step(self, work: Work, unit: Unit) -> float | None:
+        """Make one attempt; give the seconds to wait if there is to be another."""
+        scope = unit.scope
+        name = work.name + scope.label if scope.label else work.name
+        self.recorder.running(work.name, time.time(), unit.attempt)
+        element = element_name(scope)
+        outcome = self.attempts.make(work, name, element, unit.attempt, scope.value_of)
+        log = self.attempts.pad.take()
+        if outcome.wait is not None and not self.attempts.stop():
+            self.sink.retrying(work, unit, self._retry(work, name, unit, outcome, log))
+            unit.attempt += 1
+            return outcome.wait
+        value = outcome.value
+        if outcome.error is not None:
+            failed = not work.collect
+            value = Absent(name, f"{name} failed", failed=failed, collected=work.collect)
+        scope.values[work.position] = value
+        self.sink.done(work, unit, outcome, value, log)
+        return None
+
+    def _retry(self, work: Work, name: str, unit: Unit, outcome: Outcome, log: str) -> Event:
+        error, wait = outcome.error, outcome.wait
+        assert error is not None
+        assert wait is not None
+        now = time.time()
+        where = "" if name == work.name else f"{name}: "
+        return Event(
+            work.name,
+            Status.RETRYING,
+            now,
+            unit.attempt,
+            self.recorder.address,
+            outcome.seconds,
+            log=log,
+            reason=f"{where}{error.type_name}: {error.message[:200]}",
+            retry_at=now + wait,
+        )
+
+    # Maps in maps
+
+    def each(
+        self, sink: Any, scope: Scope, items: list[Any], labels: list[str] | None
+    ) -> None:
+        """Compute all elements of a map, and wait for their end."""
+        crew = Crew(self.attempts, self.recorder, sink)
+        sink.expect(0, len(items))
+        for number, item in enumerate(items):
+            label = None if labels is None else labels[number]
+            crew.run(sink.unit(scope, number, item, label))
+        crew.finish()
+        self.cancelled = self.cancelled or crew.cancelled
+
+    def nested(self, loop: Loop, unit: Unit, outer: Sink) -> None:
+        """Compute a map inside of an element; what becomes of it is one outcome a step."""
+        scope, works = unit.scope, loop.works
+        begun = time.perf_counter()
+        try:
+            items = items_of(loop.axis, scope.value_of)
+            if type(items) is not Absent:
+                labels = labels_of(loop.axis.label, items, works[0].name)
+        except BaseException as error:  # noqa: BLE001 - of the user's items or names
+            name = works[0].name + scope.label
+            items = Absent(name, f"{name} failed", failed=True)
+            failure = Outcome(None, 0.0, error=recorded(error, skip=1))
+            scope.values[works[0].position] = items
+            outer.done(works[0], unit, failure, items, "")
+            works = works[1:]
+        if type(items) is Absent:
+            for work in works:
+                absent = following(items, work.name + scope.label)
+                scope.values[work.position] = absent
+                outer.done(work, unit, Outcome(absent, 0.0), absent, "")
+            return
+        inner = _Nested(loop)
+        self.each(inner, scope, items, labels)
+        seconds = time.perf_counter() - begun
+        for work in works:
+            outcome, value, log = inner.summary(work, seconds)
+            scope.values[work.position] = value
+            outer.done(work, unit, outcome, value, log)
+
+
+class _Nested:
+    """Takes down how the elements of a map inside of an element end."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.columns: dict[int, list[Any]] = {work.position: [] for work in loop.works}
+        self.errors: dict[int, Outcome] = {}
+        self.logs: dict[int, list[str]] = {work.position: [] for work in loop.works}
+
+    def expect(self, start: int, size: int) -> None:
+        for column in self.columns.values():
+            column.extend([Absent("", "it was not computed", failed=True)] * size)
+
+    def unit(self, scope: Scope, number: int, item: Any, label: str | None) -> Unit:
+        inner = Scope.element(scope, self.loop.axis.key, item, number, label)
+        return Unit(self.loop.parts, inner, number, number, label)
+
+    def retrying(self, work: Work, unit: Unit, event: Event) -> None:
+        pass
+
+    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
+        self.logs[work.position].append(log)
+        if outcome.error is not None:
+            self.errors.setdefault(work.position, outcome)
+
+    def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
+        crew.nested(loop, unit, self)
+
+    def end(self, unit: Unit) -> None:
+        for position, column in self.columns.items():
+            column[unit.slot] = unit.scope.values[position]
+
+    def cancel(self, unit: Unit) -> None:
+        pass
+
+    def summary(self, work: Work, seconds: float) -> tuple[Outcome, Any, str]:
+        """Give one outcome for all elements."""
+        value = gathered_list(self.columns[work.position])
+        log = "".join(self.logs[work.position])
+        if type(value) is not Absent:
+            return Outcome(value, seconds, preview(value)), value, log
+        error = self.errors.get(work.position)
+        return Outcome(value, seconds, error=None if error is None else error.error), value, log

@@ -1,0 +1,39 @@
+"""What is to be said of a step before it runs, besides its name and its edges."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nbflow.definition import natural_name
+from nbflow.notebook.wording import count, printable
+
+if TYPE_CHECKING:
+    from nbflow.expression import Axis, Call
+
+_NAME = 20
+_NAMED = 2
+
+
+def traits(call: Call) -> list[str]:
+    """Say under which conditions a step runs, and how it reduces a list.
+
+    Examples
+    --------
+    >>> from nbflow import step
+    >>> (node,) = (3 >> step(abs, when=bool)).topology.nodes
+    >>> traits(node.call)
+    ['when bool']
+    """
+    parts = []
+    names = [printable(natural_name(each), _NAME) for each in call.definition.options.when]
+    if names:
+        more = ", …" if len(names) > _NAMED else ""
+        parts.append(f"when {', '.join(names[:_NAMED])}{more}")
+    if call.split_every is not None:
+        parts.append(f"in parts of {count(call.split_every)}")
+    return parts
+
+
+def chunked(axis: Axis) -> list[str]:
+    """Say how many items make one element of a map."""
+    return [] if axis.size is None else [f"chunks of {count(axis.size)}"]
