@@ -19,6 +19,7 @@ from nbflow.expression import (
     Cap,
     Choice,
     Const,
+    DictOf,
     Expression,
     Item,
     Key,
@@ -202,9 +203,23 @@ def _choice(
         node = replace(placed(call), open=not node.call.immutable)
     else:
         node = replace(node, call=call)
-    flows = [_member(each) for each in arms]
-    members = (node, *(opened(each.expression) for each in flows))
+    flows = [_arm(each) for each in arms]
+    members = (node, *(each.expression for each in flows))
     return gathered(Choice(decision, members), [flow, *flows])
+
+
+def _arm(value: Any) -> Flow:
+    """Let each member of an arm take what flows in, as on the right of ``>>``."""
+    kind = type(value)
+    if kind is dict:
+        flows = [_arm(each) for each in value.values()]
+        return gathered(DictOf(tuple(value), tuple(each.expression for each in flows)), flows)
+    if kind is list or kind is tuple:
+        flows = [_arm(each) for each in value]
+        members = tuple(each.expression for each in flows)
+        return gathered(ListOf(members) if kind is list else TupleOf(members), flows)
+    flow = _member(value)
+    return gathered(opened(flow.expression), [flow])
 
 
 def mapped(

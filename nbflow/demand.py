@@ -72,7 +72,7 @@ def demands_of(nodes: Sequence[Node], value: Expression, index: Mapping[int, int
     if not any(map(_conditional, _expressions(nodes, value))):
         nothing = (None,) * len(nodes)
         return Demands(nothing, nothing, nothing)
-    walk = _Walk(index)
+    walk = _Walk(nodes, index)
     walk.follow(value, (), None)
     for position in range(len(nodes) - 1, -1, -1):
         node = nodes[position]
@@ -95,7 +95,8 @@ Chain = tuple[Guard, ...]
 class _Walk:
     """The guards and lots found so far, by position."""
 
-    def __init__(self, index: Mapping[int, int]) -> None:
+    def __init__(self, nodes: Sequence[Node], index: Mapping[int, int]) -> None:
+        self.nodes = nodes
         self.index = index
         self.chains: dict[int, Chain] = {}
         self.lots: dict[int, Lot | None] = {}
@@ -122,9 +123,15 @@ class _Walk:
                 stack.extend((member, chain, lot) for member in members_of(each))
 
     def _note(self, position: int, chain: Chain, lot: Lot | None) -> None:
+        # What is decided for each element says nothing of a step outside of the map.
+        if chain:
+            chain = tuple(each for each in chain if self._decides(each, position))
         known = self.chains.get(position)
         self.chains[position] = chain if known is None else _common(known, chain)
         self.lots[position] = lot if self.lots.get(position, lot) is lot else None
+
+    def _decides(self, guard: Guard, position: int) -> bool:
+        return _beside(self.nodes[guard.position], self.nodes[position])
 
     def _guard(self, choice: Choice, arm: int) -> Guard:
         # By the step that decides: a rebuilt flow may hold several copies of the choice.
@@ -138,21 +145,28 @@ class _Walk:
 
 
 def _common(left: Chain, right: Chain) -> Chain:
-    count = 0
-    for mine, its in zip(left, right, strict=False):
-        if mine is not its:
-            break
-        count += 1
-    return left[:count]
+    return tuple(each for each in left if each in right)
+
+
+def _beside(node: Node, other: Node) -> bool:
+    """Tell whether a node has one value for each computation of another, not several."""
+    if node.axis is None:
+        return True
+    around = () if other.axis is None else other.axis.lineage
+    return {each.key for each in node.axis.lineage} <= {each.key for each in around}
 
 
 def _inherits(
     node: Node, guard: Guard, innermost: Sequence[Guard | None], index: Mapping[int, int]
 ) -> bool:
-    """Tell whether a node is skipped anyway when its arm is not taken."""
+    """Tell whether a node is skipped anyway when its arm is not taken.
+
+    A map is not enough: over nothing, it gives an empty list in any case.
+    """
     required = [*node.args, *(part for _, part in node.kwargs), *node.after]
     return any(
-        isinstance(each, Node) and innermost[index[id(each)]] is guard for each in required
+        isinstance(each, Node) and innermost[index[id(each)]] is guard and _beside(each, node)
+        for each in required
     )
 
 

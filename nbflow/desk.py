@@ -197,7 +197,6 @@ class Desk(SchedulerPlugin):
         scheduler.stream_handlers.update(
             {
                 "nbflow-take": self.take,
-                "nbflow-try": self.try_lock,
                 "nbflow-line-up": self.line_up,
                 "nbflow-release": self.release,
                 "nbflow-rejoined": self.rejoined,
@@ -239,17 +238,12 @@ class Desk(SchedulerPlugin):
         for each in [name for name in self._queues if name.startswith(prefix)]:
             del self._queues[each]
 
-    def try_lock(self, worker: str, token: str, lock: str) -> None:
-        """Answer whether the lock is had, without getting in line."""
-        free = lock not in self._lines
-        if free:
-            self._join(worker, token, lock)
-        self._answer(worker, token, free)
-
     def line_up(self, worker: str, token: str, lock: str) -> None:
-        """Get in line, and answer when the lock is had."""
-        if self._join(worker, token, lock):
-            self._answer(worker, token, answer=True)
+        """Get in line, and answer whether the lock is had; if not, answer again when it is."""
+        # What a dropped worker has sent before may be read after, and nobody would free it.
+        if worker in self._scheduler.workers:
+            line = self._lines.setdefault(lock, Line())
+            self._answer(worker, token, line.join(token, worker))
 
     def release(self, token: str, lock: str, **_: Any) -> None:
         """Free a lock, or get out of the line for it."""
@@ -286,12 +280,6 @@ class Desk(SchedulerPlugin):
         if task is None or state is None or state.address != worker or task.run_id != run_id:
             return None
         return task
-
-    def _join(self, worker: str, token: str, lock: str) -> bool:
-        # What a dropped worker has sent before may be read after, and nobody would free it.
-        if worker not in self._scheduler.workers:
-            return False
-        return self._lines.setdefault(lock, Line()).join(token, worker)
 
     def _next_in(self, lock: str, line: Line, token: str | None) -> None:
         if not line:
@@ -494,25 +482,27 @@ def holding(lock: str, cancelled: Callable[[], bool] = _never) -> Iterator[None]
     """
     with _Talk(f"lock {quoted(lock)}", cancelled) as talk:
         try:
-            talk.say("nbflow-try", lock=lock)
+            talk.say("nbflow-line-up", lock=lock)
             if not talk.hear():
-                _stand_in_line(talk, lock)
+                _stand_in_line(talk)
             yield
         finally:
             talk.say("nbflow-release", lock=lock)
 
 
-def _stand_in_line(talk: _Talk, lock: str) -> None:
-    with contextlib.ExitStack() as stack:
-        crowd = _crowd()
-        if crowd is not None:
-            # Not in line before this thread is outside: who is given the lock must be ready
-            # to go on, and not be waiting for a place.
-            while not crowd.leave(timeout=_LOOK_ROUND_SECONDS):
-                talk.look_round()
-            stack.enter_context(_outside(crowd))
-        talk.say("nbflow-line-up", lock=lock)
+def _stand_in_line(talk: _Talk) -> None:
+    crowd = _crowd()
+    if crowd is None:
         talk.hear()
+        return
+    with crowd.eager(talk.heard):
+        while not crowd.leave():
+            # Either the lock is had, and the slot never given up, or the door is open.
+            if talk.hear() is not _OPEN:
+                return
+    with _outside(crowd):
+        while talk.hear() is _OPEN:
+            pass
 
 
 @contextlib.contextmanager
@@ -529,45 +519,59 @@ def waiting() -> Iterator[None]:
     ...     time.sleep(0.001)
     """
     crowd = _crowd()
-    if crowd is None or not crowd.leave(timeout=0):
+    if crowd is None or not crowd.leave():
         yield
         return
     with _outside(crowd):
         yield
 
 
+_OPEN = object()
+
+
 class _Crowd:
     """The threads of one pool that have left it to wait, and are not too many.
 
-    Some that wait for a lock then stay in their slots. They leave too when somebody
-    comes back: that may be who was given the lock, and needs a slot to go on.
+    Others then wait for their locks in their slots. They leave too when somebody comes
+    back: that may be who was given the lock, and needs a slot to go on.
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changing = threading.Lock()
         self._outside = 0
         self._returning = 0
+        self._eager: set[queue.SimpleQueue[Any]] = set()
 
-    def leave(self, timeout: float) -> bool:
+    def leave(self) -> bool:
         """Tell whether the thread may leave."""
-        with self._changed:
-            free = self._changed.wait_for(
-                lambda: self._outside < _MOST_AWAY or self._returning, timeout
-            )
-            self._outside += bool(free)
-            return bool(free)
+        with self._changing:
+            free = self._outside < _MOST_AWAY or self._returning > 0
+            self._outside += free
+            return free
+
+    @contextlib.contextmanager
+    def eager(self, heard: queue.SimpleQueue[Any]) -> Iterator[None]:
+        """Let a thread hear when it is worth trying to leave."""
+        with self._changing:
+            self._eager.add(heard)
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._eager.discard(heard)
 
     @contextlib.contextmanager
     def returning(self) -> Iterator[None]:
         """Count the thread among those that come back, until it has."""
-        with self._changed:
+        with self._changing:
             self._outside -= 1
             self._returning += 1
-            self._changed.notify_all()
+            for heard in self._eager:
+                heard.put(_OPEN)
         try:
             yield
         finally:
-            with self._changed:
+            with self._changing:
                 self._returning -= 1
 
 
@@ -642,7 +646,7 @@ class _Talk:
         self._about = about
         self._cancelled = cancelled
         self._token = uuid.uuid4().hex
-        self._heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
     def __enter__(self) -> _Talk:
         try:
@@ -659,7 +663,7 @@ class _Talk:
                 f"this nbflow; use the same nbflow everywhere, and run the flow with it"
             )
         self._worker.stream_handlers.setdefault("nbflow-answer", _deliver)
-        _answers[self._token] = self._heard
+        _answers[self._token] = self.heard
         return self
 
     def __exit__(
@@ -685,7 +689,7 @@ class _Talk:
     def hear(self) -> Any:
         while True:
             try:
-                return self._heard.get(timeout=_LOOK_ROUND_SECONDS)
+                return self.heard.get(timeout=_LOOK_ROUND_SECONDS)
             except queue.Empty:
                 self.look_round()
 

@@ -13,7 +13,7 @@ import time
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
@@ -27,14 +27,15 @@ from distributed.client import _wait
 
 from nbflow.absence import Absent
 from nbflow.cluster import threads_of
+from nbflow.context import cancel as cancel_run
 from nbflow.definition import Options
 from nbflow.desk import forget, install
 from nbflow.errors import RunError, quoted
 from nbflow.events import Event, Status
-from nbflow.state import RunState, Shape, StepState
 from nbflow.failure import recorded, with_sources
 from nbflow.order import LARGE, Envelope, Orders, Results
-from nbflow.plan import Plan, Segment
+from nbflow.plan import Plan, Redrive, Segment
+from nbflow.state import RunState, Shape, StepState
 from nbflow.topology import Topology
 from nbflow.transfer import Parcel, local_modules_by_value
 from nbflow.worker import here, run_segment
@@ -58,22 +59,47 @@ class Execution:
         client: Client,
         run_id: str,
         name: str,
+        before: tuple[Execution, Redrive] | None = None,
     ) -> None:
         self.topology = topology
         self.client = client
-        self.plan = Plan.of(topology, threads_of(client))
         self.events: list[Event] = []
         self.changed = threading.Condition()
         self.futures: dict[int, Future[Any]] = {}
+        # What an element is known by outside, however often it is driven anew.
+        self.origin = run_id
         self._nonce = uuid.uuid4().hex[:10]
         # What is sent again if the cluster loses it; and how often that has happened.
-        self._orders: list[tuple[Parcel, tuple[str, ...]]] = []
+        self._orders: dict[int, tuple[Parcel, tuple[str, ...]]] = {}
         self._constants: dict[str, Parcel] = {}
         self._kept: list[Future[Any]] = []
         self._keys: dict[int, str] = {}
         self._losses = 0
+        self._first = 0
+        self._cancelled = False
         self._params = params
-        self.state = RunState.planned(run_id, name, shapes(topology), time.time())
+        self._before = before
+        if before is None:
+            self.plan = Plan.of(topology, threads_of(client))
+            self.state = RunState.planned(run_id, name, shapes(topology), time.time())
+        else:
+            self._go_on(*before, run_id)
+
+    def _go_on(self, before: Execution, redrive: Redrive, run_id: str) -> None:
+        """Take over the results of another run, and what is known of its steps."""
+        self.plan, self._first, self.origin = redrive.plan, redrive.first, before.origin
+        self.futures.update(before.futures)
+        self._keys.update({number: str(each.key) for number, each in before.futures.items()})
+        names, known = self.topology.names, shapes(self.topology)
+        dead = {names[each]: numbers for each, numbers in redrive.again.items()}
+        later = {names[each]: known[names[each]] for each in redrive.later}
+        self.state = before.state.again(run_id, dead, later, time.time())
+
+    def redriven(self, dead: Mapping[int, Sequence[int]], run_id: str) -> Execution:
+        """Make the run that computes some elements again, and what depends on them."""
+        redrive = self.plan.redriven(self.topology, dead, threads_of(self.client))
+        name, params = self.state.name, self._params
+        return Execution(self.topology, params, self.client, run_id, name, (self, redrive))
 
     def start(self) -> None:
         """Send everything to the scheduler, and return.
@@ -83,7 +109,8 @@ class Execution:
         TransferError
             If a function or an argument cannot be sent; then nothing was started.
         """
-        if not self.plan.segments:
+        fresh = range(self._first, len(self.plan.segments))
+        if not fresh:
             return
         ear = _Ear.of(self.client)
         if self.plan.shares or self._locks():
@@ -95,15 +122,15 @@ class Execution:
             self._params,
             ear.topic,
             self._nonce,
-            self.state.run_id,
+            self.origin,
             here(),
         )
         with local_modules_by_value():
-            self._orders = [orders.parcel(segment) for segment in self.plan.segments]
+            self._orders = {n: orders.parcel(self.plan.segments[n]) for n in fresh}
         self._constants = orders.shared
         self._warn_of_resources()
         ear.runs[self._nonce] = self
-        self._send(list(range(len(self._orders))))
+        self._send(list(fresh))
         threading.Thread(target=self._watch, name="nbflow-watch", daemon=True).start()
 
     def _locks(self) -> bool:
@@ -204,6 +231,38 @@ class Execution:
         with self.changed:
             return self.changed.wait_for(lambda: self.state.status.final, timeout)
 
+    def cancel(self) -> bool:
+        """Ask the steps that run to stop, and let no other begin.
+
+        Returns
+        -------
+        Whether there was anything to cancel.
+        """
+        with self.changed:
+            if self.state.status.final or self._cancelled:
+                return False
+            self._cancelled = True
+            pending = {n for n, s in self.state.steps.items() if s.status is Status.PENDING}
+        names = self.topology.names
+        with suppress(Exception):
+            # Without a cluster nothing runs that could be told.
+            self.client.run(_cancel_here, self._nonce, wait=False)
+        idle = [
+            number
+            for number, segment in enumerate(self.plan.segments)
+            if number in self._orders and {names[p] for p in segment.positions} <= pending
+        ]
+        with suppress(Exception):
+            self.client.cancel([self.futures[each] for each in idle])
+        self._fold(
+            [
+                Event(name, Status.CANCELLED, time.time(), reason="the run was cancelled")
+                for name in pending
+                if any(names.index(name) in self.plan.segments[n].positions for n in idle)
+            ]
+        )
+        return True
+
     def _watch(self) -> None:
         """Wait until Dask has ended, and fill in what no event has told."""
         generation = self.client.generation
@@ -211,9 +270,9 @@ class Execution:
             while True:
                 with suppress(CancelledError):
                     # Not `distributed.wait`: it waits on the loop of whatever client is current.
-                    self.client.sync(_wait, list(self.futures.values()))
-                lost = [n for n, future in self.futures.items() if future.status == "cancelled"]
-                if not self._can_send_again(generation) or not lost:
+                    self.client.sync(_wait, [self.futures[n] for n in self._orders])
+                lost = [n for n in self._orders if self.futures[n].status == "cancelled"]
+                if self._cancelled or not self._can_send_again(generation) or not lost:
                     break
                 self._losses += 1
                 self._send(lost)
@@ -223,7 +282,7 @@ class Execution:
             self._fold(self._ended(Status.FAILED, f"the cluster failed: {error}"))
             return
         finally:
-            self._orders, self._constants = [], {}
+            self._orders, self._constants = {}, {}
         with self.changed:
             # Events travel before the message that a task is done, on the same way.
             self.changed.wait_for(lambda: self.state.status.final, timeout=1.0)
@@ -231,6 +290,8 @@ class Execution:
                 return
         culprits: dict[int, str] = {}
         for number, future in self.futures.items():
+            if number < self._first:
+                continue
             self._settle(number, future, culprits)
         self._fold(self._ended(Status.CANCELLED, "the run ended without word of this step"))
 
@@ -435,6 +496,10 @@ def pick(envelope: Envelope, positions: tuple[int, ...]) -> Envelope:
 def pick_element(envelope: Envelope, position: int, number: int) -> Envelope:
     """Take one element out of an envelope, on the worker that holds it."""
     return envelope.element(position, number)
+
+
+async def _cancel_here(nonce: str) -> None:
+    cancel_run(nonce)
 
 
 def shapes(topology: Topology) -> dict[str, Shape]:

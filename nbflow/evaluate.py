@@ -43,8 +43,24 @@ ValueOf = Callable[[Any], Any]
 Kwargs = tuple[tuple[str, Expression], ...]
 
 
-def evaluate(topology: Topology, params: Mapping[str, Any]) -> Any:
+Failed = Callable[[str, Any, BaseException, int], None]
+
+
+def _unheard(*_: Any) -> None:
+    pass
+
+
+def evaluate(topology: Topology, params: Mapping[str, Any], failed: Failed = _unheard) -> Any:
     """Compute the value of a flow, here and now; None if it was skipped.
+
+    Parameters
+    ----------
+    topology
+        The flow, complete.
+    params
+        Values of its parameters.
+    failed
+        Told of a failure: the step, the element, the exception and the attempts.
 
     Raises
     ------
@@ -53,7 +69,7 @@ def evaluate(topology: Topology, params: Mapping[str, Any]) -> Any:
     Exception
         Whatever a step raises, when its attempts are used up.
     """
-    evaluation = _Evaluation(topology, bound_params(topology, params))
+    evaluation = Evaluation(topology, bound_params(topology, params), failed)
     frame = Frame()
     evaluation.compute(regions(topology), frame)
     value = resolve(topology.value, evaluation.looking_in(frame))
@@ -109,12 +125,15 @@ class Frame:
         raise KeyError(key)
 
 
-class _Evaluation:
+class Evaluation:
     """A flow and its parameters while it is evaluated."""
 
-    def __init__(self, topology: Topology, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, topology: Topology, params: Mapping[str, Any], failed: Failed = _unheard
+    ) -> None:
         self.topology = topology
         self.params = params
+        self.failed = failed
 
     def looking_in(self, frame: Frame) -> ValueOf:
         index, params = self.topology.index, self.params
@@ -174,19 +193,21 @@ class _Evaluation:
         while True:
             entered = enter("call", self.topology.names[position], element_name(frame), attempt, never)
             try:
-                return self._attempt(node, name, value_of)
+                return self.attempt(node, name, value_of)
             except BaseException as error:
                 wait = next_wait(retry, attempt, error)
                 if wait is None and collects(node):
                     return Absent(name, f"{name} failed", collected=True)
                 if wait is None:
+                    step = self.topology.names[position]
+                    self.failed(step, element_name(frame), error, attempt)
                     raise
             finally:
                 leave(entered)
             time.sleep(wait)
             attempt += 1
 
-    def _attempt(self, node: Node, name: str, value_of: ValueOf) -> Any:
+    def attempt(self, node: Node, name: str, value_of: ValueOf) -> Any:
         call, options = node.call, node.call.definition.options
         given = arguments(node.args, node.kwargs, value_of)
         if type(given) is Absent:

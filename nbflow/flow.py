@@ -95,8 +95,23 @@ class Composable:
         >>> (add >> add.s(10)).call(1)
         12
         """
+        __tracebackhide__ = True
         ready = self._flow().ready(*inputs)
-        return evaluate(ready.topology, params or {})
+        if not ready.handlers:
+            return evaluate(ready.topology, params or {})
+        from nbflow.callbacks import Failure, notify
+
+        failures: list[Failure] = []
+
+        def failed(step: str, element: Any, error: BaseException, attempts: int) -> None:
+            failures.append(Failure(step, element, error, attempts))
+
+        try:
+            return evaluate(ready.topology, params or {}, failed)
+        except BaseException:
+            if failures:
+                notify(ready.handlers, failures)
+            raise
 
     def run(self, *inputs: Any, **options: Any) -> Run:
         """Run on Dask, and wait for the end.
@@ -346,7 +361,12 @@ class Flow(Composable):
         SignatureError
             If it cannot be called with one argument.
         """
-        handling = connected(Flow(Const([])), handler)
+        if isinstance(handler, Composable):
+            handling = handler._flow()
+        else:
+            handling = function_flow(handler)
+        # Said here rather than when it is needed most.
+        connected(constant([]), handling).ready()
         return Flow(self.expression, self._names, self._label, (*self._handlers, handling))
 
     @property
@@ -449,6 +469,11 @@ def lift(value: Any) -> Flow:
         return found[-1].expression
 
     return gathered(lifted(value, to_expression), found)
+
+
+def constant(value: Any) -> Flow:
+    """Make a flow of a value as it is."""
+    return Flow(Const(value), {})
 
 
 def gathered(expression: Expression, flows: Iterable[Flow]) -> Flow:

@@ -297,8 +297,11 @@ class Results:
                 before += stop - start
         if len(pieces) == 1:
             return pieces[0][1]
-        pieces.sort(key=lambda piece: piece[0])
-        return [value for _, piece in pieces for value in piece]
+        # Of an element that was computed again, the later value counts.
+        latest: dict[int, Any] = {}
+        for start, values in pieces:
+            latest.update(enumerate(values, start))
+        return [latest[number] for number in sorted(latest)]
 
 
 class Orders:

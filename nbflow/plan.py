@@ -7,7 +7,7 @@ work travels in batches. Deciding this is pure: nothing is run or sent.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,6 +113,82 @@ class Plan:
         return any(each.lane is not None for each in self.segments)
 
 
+    def redriven(
+        self, topology: Topology, dead: Mapping[int, Sequence[int]], threads: int
+    ) -> Redrive:
+        """Add what computes some elements again, and then all that depends on them.
+
+        Parameters
+        ----------
+        topology
+            The flow that this is the plan of.
+        dead
+            The numbers of the elements, by the position of a mapped step.
+        threads
+            How many steps the cluster can run at once.
+        """
+        again: dict[int, tuple[Region, set[int]]] = {}
+        for part in regions(topology).parts:
+            if isinstance(part, Region):
+                numbers = {n for each in part.positions for n in dead.get(each, ())}
+                again.update(dict.fromkeys(part.positions, (part, numbers)) if numbers else {})
+        later = _depending(topology, again)
+        homes = [() if n in later else each for n, each in enumerate(self.homes)]
+        cutter = _Cutter(topology, threads, list(self.segments), homes)
+        once = {id(region): (region, n) for p, (region, n) in again.items() if p not in later}
+        for region, numbers in once.values():
+            upstream = cutter.upstream((region.positions,))
+            for number in sorted(numbers):
+                unit = (region.positions,)
+                cutter.add(Segment(unit, upstream, region, number, number + 1))
+        for group in _grouped(topology):
+            kept = group.within(later)
+            if kept is not None:
+                cutter.place(kept)
+        plan = Plan(tuple(cutter.segments), tuple(cutter.homes))
+        numbers_of = {p: tuple(sorted(n)) for p, (_, n) in again.items() if p not in later}
+        return Redrive(plan, len(self.segments), numbers_of, frozenset(later))
+
+
+@dataclass(frozen=True, slots=True)
+class Redrive:
+    """A plan that goes on from another one.
+
+    Attributes
+    ----------
+    plan
+        The old segments, and after them those that are to be computed.
+    first
+        The number of the first of these.
+    again
+        The elements that are computed again, by the position of their step.
+    later
+        The steps that are computed again as a whole.
+    """
+
+    plan: Plan
+    first: int
+    again: Mapping[int, tuple[int, ...]]
+    later: frozenset[int]
+
+
+def _depending(topology: Topology, positions: Iterable[int]) -> set[int]:
+    """Find all steps that depend on the elements of some maps as a whole."""
+    start = set(positions)
+    inside = {each: topology.nodes[each].axis for each in start}
+    found: set[int] = set()
+    for position, upstream in enumerate(topology.upstream):
+        axis = topology.nodes[position].axis
+        for each in upstream:
+            other = inside.get(each)
+            same = axis is not None and other is not None
+            if same and axis.lineage[0].key is other.lineage[0].key:  # type: ignore[union-attr]
+                continue
+            if each in start or each in found:
+                found.add(position)
+    return found
+
+
 @dataclass(slots=True)
 class _Cutter:
     """The segments so far."""
@@ -120,10 +196,11 @@ class _Cutter:
     topology: Topology
     threads: int
     segments: list[Segment] = field(default_factory=list)
-    homes: list[tuple[int, ...]] = field(init=False)
+    homes: list[tuple[int, ...]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.homes = [() for _ in self.topology.nodes]
+        if not self.homes:
+            self.homes = [() for _ in self.topology.nodes]
 
     def place(self, group: _Group) -> None:
         if group.region is not None:
@@ -134,7 +211,7 @@ class _Cutter:
             start = 0
             for size in sizes(len(group.chains), self.threads):
                 units = tuple(map(tuple, group.chains[start : start + size]))
-                self._add(Segment(units, self._upstream(units)))
+                self.add(Segment(units, self.upstream(units)))
                 start += size
 
     def _place_region(self, region: Region) -> None:
@@ -143,16 +220,16 @@ class _Cutter:
         options = [self.topology.nodes[each].call.definition.options for each in region.positions]
         alone = any(each.isolated for each in options)
         unit = (region.positions,)
-        if axis.limit is None and axis.count is not None:
+        if axis.limit is None and axis.count is not None and not callable(axis.label):
             self._place_batches(region, axis.count, alone=alone)
             return
         lanes = min(axis.limit or self.threads, axis.count or self.threads)
         lanes = axis.limit if axis.limit and axis.count is None else max(1, lanes)
-        upstream = self._upstream(unit)
+        upstream = self.upstream(unit)
         queue = len(self.segments)
         for number in range(lanes):
             lane = Lane(queue, number, lanes, capped=axis.limit is not None or alone)
-            self._add(Segment(unit, upstream, region, lane=lane))
+            self.add(Segment(unit, upstream, region, lane=lane))
 
     def _place_batches(self, region: Region, count: int, *, alone: bool) -> None:
         assert region.axis is not None
@@ -160,22 +237,22 @@ class _Cutter:
         together = 1 if alone else region.axis.together
         for size in sizes(count, self.threads, together=together) or [0]:
             upstream = self._upstream_of_batch(region, start, start + size)
-            self._add(Segment((region.positions,), upstream, region, start, start + size))
+            self.add(Segment((region.positions,), upstream, region, start, start + size))
             start += size
 
     def _place_lot(self, members: list[list[int]], limit: int) -> None:
         units = tuple(map(tuple, members))
-        upstream, queue = self._upstream(units), len(self.segments)
+        upstream, queue = self.upstream(units), len(self.segments)
         count = min(limit, len(units))
         for number in range(count):
-            self._add(Segment(units, upstream, lane=Lane(queue, number, count, capped=True)))
+            self.add(Segment(units, upstream, lane=Lane(queue, number, count, capped=True)))
 
-    def _add(self, segment: Segment) -> None:
+    def add(self, segment: Segment) -> None:
         for position in segment.positions:
             self.homes[position] = (*self.homes[position], len(self.segments))
         self.segments.append(segment)
 
-    def _upstream(self, units: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
+    def upstream(self, units: tuple[tuple[int, ...], ...]) -> tuple[int, ...]:
         inside = {position for unit in units for position in unit}
         found = dict.fromkeys(
             home
@@ -191,7 +268,7 @@ class _Cutter:
         assert region.axis is not None
         items = region.axis.items
         if not isinstance(items, ListOf):
-            return self._upstream((region.positions,))
+            return self.upstream((region.positions,))
         # Of what the items need, a batch waits only for what its own items need.
         inside, found = set(region.positions), dict[int, None]()
         for position in region.positions:
@@ -246,6 +323,13 @@ class _Group:
     chains: list[list[int]]
     region: Region | None = None
     limit: int | None = None
+
+    def within(self, positions: Collection[int]) -> _Group | None:
+        """Give the part of the group that is about some of the nodes."""
+        if self.region is not None:
+            return self if self.region.positions[0] in positions else None
+        chains = [chain for chain in self.chains if chain[0] in positions]
+        return _Group(chains, None, self.limit) if chains else None
 
 
 def _grouped(topology: Topology) -> Iterator[_Group]:

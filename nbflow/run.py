@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
+import threading
 import time
 import uuid
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from nbflow.absence import Absent
+from nbflow.callbacks import failures_of, notify
 from nbflow.cluster import current_client
 from nbflow.deterministic import is_deterministic
 from nbflow.engine import Execution
 from nbflow.errors import (
     FlowError,
+    RunCancelledError,
     RunError,
     RunTimeoutError,
     UnknownStepError,
@@ -24,17 +28,31 @@ from nbflow.errors import (
 )
 from nbflow.evaluate import bound_params, resolve
 from nbflow.events import Event, Status
-from nbflow.state import RunState
 from nbflow.expression import Node, ParamRef, nodes_in
 from nbflow.failure import revived
 from nbflow.flow import Composable, Flow
-from nbflow.summary import element_of, keys_of, note_of, number_of, reason_of, steps_table
+from nbflow.replay import replayed
+from nbflow.state import RunState
+from nbflow.summary import (
+    dead_of,
+    element_of,
+    first_failed,
+    keys_of,
+    letters_table,
+    note_of,
+    number_of,
+    reason_of,
+    steps_table,
+)
 from nbflow.tables import elements_to_frame, to_frame
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _last: Run | None = None
+# So long after an interrupt a second one cancels the run.
+_SECOND_THOUGHTS_SECONDS = 1.0
+_HANDLERS_SECONDS = 30.0
 _OPTIONS = ("params", "cluster", "raise_on_error")
 _LATER = ("store", "key", "display", "checkpoint", "fail_fast")
 _ELEMENT = re.compile(r"(?P<step>.*?)\[(?P<element>.*)\]", re.DOTALL)
@@ -62,6 +80,8 @@ class Run:
         self._errors: dict[str, BaseException] = {}
         self._tracebacks: dict[int, TracebackType | None] = {}
         self._noted = False
+        self._told = threading.Event()
+        self._told.set()
 
     # How it is
 
@@ -215,6 +235,94 @@ class Run:
             f"[{number}] {line}\n" for number in sorted(logs) for line in logs[number].splitlines()
         )
 
+    # What to do about failures
+
+    def cancel(self) -> None:
+        """Let no other step begin, and ask those that run to stop.
+
+        Running steps see it in ``nbflow.context().cancelled``. What has finished stays
+        readable. Of a run that has ended, or was cancelled before, nothing changes.
+        """
+        self._execution.cancel()
+
+    @property
+    def dead_letters(self) -> pd.DataFrame:
+        """The elements that failed and were put aside by ``on_error="collect"``.
+
+        Columns are ``step``, ``element``, ``input``, ``error`` and ``attempts``.
+        """
+        return letters_table(self.state)
+
+    def redrive(self) -> Run:
+        """Compute the elements that were put aside again, then what depends on them.
+
+        Returns at once, like `submit`; everything else is reused.
+
+        Raises
+        ------
+        RunError
+            If nothing was put aside, or the run has not ended.
+        """
+        global _last  # noqa: PLW0603 - the last run of the kernel
+        if not self.status.final:
+            raise RunError(f"run {quoted(self.id)} is {self.status}; wait for its end first")
+        positions = self._execution.topology.positions
+        dead = {positions[name]: numbers for name, numbers in dead_of(self.state).items()}
+        if not dead:
+            raise RunError(
+                f"run {quoted(self.id)} has no dead letters, so there is nothing to redrive; "
+                f'they come from .map(on_error="collect")'
+            )
+        execution = self._execution.redriven(dead, new_run_id())
+        execution.start()
+        _last = Run(self.flow, execution, self.params)
+        _last.watch()
+        return _last
+
+    def replay(self, step: Any) -> Any:
+        """Compute a step or an element once more, in this process, with the same inputs.
+
+        What it raises, it raises here: ``%debug`` then looks into the step. Of a mapped
+        step without an element, the first one that failed is meant.
+
+        Raises
+        ------
+        RunError
+            If an input has no value.
+        """
+        __tracebackhide__ = True
+        name, element = self._found(step)
+        self._wait_for(name)
+        execution = self._execution
+        if element is None and self.state.steps[name].mapped:
+            element = first_failed(self.state.steps[name])
+        return replayed(
+            execution.topology,
+            self.params,
+            execution.topology.positions[name],
+            element,
+            execution.values,
+            execution.element,
+        )
+
+    def watch(self) -> None:
+        """Call the handlers of the flow when the run has failed."""
+        if self.flow.handlers:
+            self._told.clear()
+            threading.Thread(target=self._tell, name="nbflow-on-error", daemon=True).start()
+
+    def _tell(self) -> None:
+        try:
+            self.wait()
+            if self.status is Status.FAILED:
+                notify(self.flow.handlers, failures_of(self.state))
+        finally:
+            self._told.set()
+
+    def wait_for_handlers(self) -> None:
+        """Wait until the handlers of a failed run have been called, but not for ever."""
+        self._told.wait(_HANDLERS_SECONDS)
+
     def raise_for_error(self) -> None:
         """Raise the exception of the first step that failed, if one did.
 
@@ -229,6 +337,8 @@ class Run:
         state = self.state
         if state.status in (Status.RUNNING, Status.PENDING, Status.COMPLETED):
             return
+        if state.status is Status.CANCELLED:
+            raise RunCancelledError(_cancelled(state))
         failed = [each for each in state.steps.values() if each.status is Status.FAILED]
         failed.sort(key=lambda each: each.ended or 0.0)
         error = self.error(failed[0].name) if failed else None
@@ -295,6 +405,20 @@ class Run:
         return report(self.flow, self.state).mimebundle()
 
 
+def _cancelled(state: RunState) -> str:
+    reasons = {each.reason for each in state.steps.values() if each.status is Status.CANCELLED}
+    done = sum(each.status.succeeded for each in state.steps.values())
+    return (
+        f"run {quoted(state.run_id)} is cancelled: {'; '.join(sorted(reasons))}; the results of "
+        f"{done} finished steps can still be read"
+    )
+
+
+def new_run_id() -> str:
+    """Make up what a run is called."""
+    return time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
+
+
 def submit(
     flow: Flow,
     *inputs: Any,
@@ -331,10 +455,10 @@ def submit(
     ready = flow.ready(*inputs)
     bound = bound_params(ready.topology, params or {})
     client = current_client(cluster)
-    run_id = time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
-    execution = Execution(ready.topology, bound, client, run_id, flow.name)
+    execution = Execution(ready.topology, bound, client, new_run_id(), flow.name)
     execution.start()
     _last = Run(ready, execution, bound)
+    _last.watch()
     return _last
 
 
@@ -343,6 +467,7 @@ def run(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -
     __tracebackhide__ = True  # what IPython's tracebacks leave out
     started = submit(flow, *inputs, **options)
     wait_for_end(started)
+    started.wait_for_handlers()
     if raise_on_error:
         started.raise_for_error()
     return started
@@ -352,6 +477,7 @@ async def arun(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options:
     """Start a flow as `submit` does, and leave the event loop free until its end."""
     started = await asyncio.to_thread(submit, flow, *inputs, **options)
     await asyncio.to_thread(started.wait)
+    await asyncio.to_thread(started.wait_for_handlers)
     if raise_on_error:
         started.raise_for_error()
     return started
@@ -368,10 +494,20 @@ def wait_for_end(started: Run) -> None:
     __tracebackhide__ = True
     try:
         started.wait()
+        return
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"stopped waiting; run {quoted(started.id)} goes on, and nbflow.last_run() is it"
-        ) from None
+        print(
+            f"stopped waiting; run {quoted(started.id)} goes on (interrupt once more to cancel it)",
+            file=sys.stderr,
+        )
+    try:
+        started.wait(_SECOND_THOUGHTS_SECONDS)
+    except KeyboardInterrupt:
+        started.cancel()
+        raise KeyboardInterrupt(f"run {quoted(started.id)} was cancelled") from None
+    raise KeyboardInterrupt(
+        f"stopped waiting; run {quoted(started.id)} goes on, and nbflow.last_run() is it"
+    ) from None
 
 
 def last_run() -> Run:

@@ -6,7 +6,7 @@ nothing else knows how a run is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from nbflow.events import ElementRecords, ErrorRecord, Event, Status
@@ -153,6 +153,18 @@ class StepState:
         )
 
 
+    def without(self, numbers: Sequence[int]) -> StepState:
+        """Give the state before some of the elements were computed."""
+        fresh = StepState(self.name, total=self.total, mapped=True)
+        for part in self.elements:
+            cuts = [n for n in numbers if part.start <= n < part.stop]
+            for start, stop in zip([part.start, *(n + 1 for n in cuts)], [*cuts, part.stop]):
+                if start < stop:
+                    event = Event(self.name, Status.RUNNING, self.started or 0.0)
+                    fresh = fresh._apply_new(event, part.within(start, stop))
+        return replace(fresh, status=Status.PENDING, started=None, worker="")
+
+
 def _first_error(records: ElementRecords) -> ErrorRecord | None:
     aside = records.letters
     return next((each for n, each in records.errors.items() if n not in aside), None)
@@ -245,6 +257,38 @@ class RunState:
             for name, shape in steps.items()
         }
         return cls(run_id, name, at, fresh)._settled(at)
+
+    def again(
+        self,
+        run_id: str,
+        dead: Mapping[str, Sequence[int]],
+        later: Mapping[str, Shape],
+        at: float,
+    ) -> RunState:
+        """Make the state of a run that goes on from this one.
+
+        Parameters
+        ----------
+        run_id
+            What the new run is called.
+        dead
+            The elements that are computed again, by step.
+        later
+            The steps that are computed again as a whole, with what is known of them.
+        at
+            When the run was accepted, in seconds since the epoch.
+        """
+        steps = {}
+        for name, step in self.steps.items():
+            if name in later:
+                shape = later[name]
+                steps[name] = StepState(name, total=shape.total, mapped=shape.mapped)
+            elif name in dead:
+                steps[name] = step.without(dead[name])
+            else:
+                done = step.status is Status.COMPLETED
+                steps[name] = replace(step, status=Status.REUSED) if done else step
+        return RunState(run_id, self.name, at, steps)._settled(at)
 
     def apply(self, events: Iterable[Event]) -> RunState:
         """Fold events in, and give the state after them."""

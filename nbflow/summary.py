@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nbflow.deterministic import is_deterministic
 from nbflow.errors import quoted
@@ -57,6 +59,54 @@ def element_of(state: StepState, number: int) -> tuple[Status, str]:
                 reason = f"{error.type_name}: {error.message}"
             return part.statuses[number - part.start], reason
     return state.status, reason_of(state)
+
+
+def letters_table(state: RunState) -> pd.DataFrame:
+    """Make the table of the elements that failed and were put aside."""
+    import pandas as pd
+
+    rows = [
+        (
+            name,
+            part.labels.get(number, number),
+            pickle.loads(letter.packed) if letter.packed is not None else letter.shown,
+            f"{part.errors[number].type_name}: {part.errors[number].message}",
+            part.attempts.get(number, 1),
+        )
+        for name, step in state.steps.items()
+        for part in step.elements
+        for number, letter in part.letters.items()
+    ]
+    columns = ["step", "element", "input", "error", "attempts"]
+    table = pd.DataFrame({name: pd.Series(dtype="object") for name in columns})
+    if rows:
+        cells = list(zip(*rows, strict=True))
+        # An input may be a list or a frame, and still is one cell.
+        table = pd.DataFrame({n: _cells(each) for n, each in zip(columns, cells, strict=True)})
+    return table
+
+
+def _cells(values: Sequence[Any]) -> pd.Series[Any]:
+    import pandas as pd
+
+    cells = pd.Series([None] * len(values), dtype="object")
+    for number, value in enumerate(values):
+        cells.iat[number] = value
+    return cells.infer_objects()
+
+
+def dead_of(state: RunState) -> dict[str, list[int]]:
+    """List the elements that were put aside, by step."""
+    found = {
+        name: sorted(number for part in step.elements for number in part.letters)
+        for name, step in state.steps.items()
+    }
+    return {name: numbers for name, numbers in found.items() if numbers}
+
+
+def first_failed(state: StepState) -> int | None:
+    """Give the number of the first element that failed."""
+    return min((number for part in state.elements for number in part.errors), default=None)
 
 
 def number_of(state: StepState, element: str) -> int | None:

@@ -105,6 +105,7 @@ def received(node: Node, upstream: Expression, axis: Axis | None = None) -> Node
         args = (*upstream.members, *args)
     elif isinstance(upstream, DictOf):
         kwargs = _merged(call.definition, upstream, kwargs)
+        _check_reduced(call, args)
     else:
         args = (upstream, *args)
     arity = call.definition.arity
@@ -121,6 +122,14 @@ def received(node: Node, upstream: Expression, axis: Axis | None = None) -> Node
     if problem is not None:
         _refuse(call.definition, problem, upstream)
     return Node(call, args, kwargs, node.after, axis=axis)
+
+
+def _check_reduced(call: Call, args: tuple[Expression, ...]) -> None:
+    if call.split_every is not None and not args:
+        raise SignatureError(
+            f"step {quoted(call.definition.name)} reduces a list, which comes by position; send a "
+            f"tuple, with the list first, instead of a dict"
+        )
 
 
 def _given(
@@ -192,9 +201,9 @@ def is_first(node: Node) -> bool:
 
 
 def _untouched(node: Node) -> bool:
-    """Tell whether a first step has only the arguments that ``.s()`` gave it."""
+    """Tell whether a first step has only the arguments that ``.s()`` gave it, or an item."""
     own = len(node.args) == len(node.call.args) and len(node.kwargs) == len(node.call.kwargs)
-    return own and is_first(node) and not node.call.immutable
+    return (own or node.bare_map) and is_first(node) and not node.call.immutable
 
 
 def fed(value: Expression, upstream: Expression, described: str) -> Expression:
@@ -363,6 +372,8 @@ def opened(value: Expression) -> Expression:
     if any(node.open for node in nodes) or _open_axes(nodes):
         return value
     firsts = [node for node in nodes if _untouched(node)]
+    if isinstance(value, Node) and value.loose and not value.call.immutable:
+        firsts = [value]  # as on the right of >>, also if flows are among its arguments
     taking = {id(node) for node in firsts if _has_room(node, Const(None))}
 
     def change(original: Node, moved: Node) -> Node:

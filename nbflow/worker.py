@@ -125,6 +125,11 @@ class _Task:
                 return
             labels = labels_of(loop.axis.label, items, works[0].name)
             self._tell_total(loop, len(items))
+            order = self.order
+            if order.lane is None and not isinstance(loop.axis.items, (Const, ListOf)):
+                # Some elements of a list that only now is known are computed again.
+                items = items[order.start : order.stop]
+                labels = None if labels is None else labels[order.start : order.stop]
             self._elements(loop, items, labels)
         except BaseException as error:  # noqa: BLE001 - of the user's items or names
             self._fail(works, error)

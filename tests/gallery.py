@@ -6,8 +6,8 @@ import pandas as pd
 
 from nbflow import Flow, Step, step
 from nbflow.events import ElementRecords, ErrorRecord, Event, Status
-from nbflow.state import RunState
 from nbflow.preview import preview
+from nbflow.state import RunState, Shape
 
 HOSTILE = [
     '<b onclick="x()">"bold"</b>',
@@ -90,7 +90,7 @@ def run_of(
     """Make the state of a run in which every step completed, but for those given."""
     topology = flow.topology
     elements = {
-        name: None if node.call.elements is None else node.call.elements.count
+        name: node.axis and (37 if node.axis.count is None else node.axis.count)
         for name, node in zip(topology.names, topology.nodes, strict=True)
     }
     events = []
@@ -99,14 +99,26 @@ def run_of(
         number = elements[name]
         if status is Status.PENDING:
             continue
-        if number is None:
+        if number is None or status is not Status.COMPLETED:
             events.append(event(name, status, at + 1))
         else:
             events.append(mapped_event(name, number, at + 1))
-    return RunState.planned(run_id, flow.name, elements, at).apply(events)
+    return planned(flow, at, run_id).apply(events)
 
 
-def mapped_event(name: str, done: int, at: float, failed: int = 0) -> Event:
+def planned(flow: Flow, at: float = 1000.0, run_id: str = "r-1a2b") -> RunState:
+    """Make the state of a run before anything has happened."""
+    topology = flow.topology
+    shapes = {
+        name: Shape(node.axis is not None, node.axis and node.axis.count)
+        for name, node in zip(topology.names, topology.nodes, strict=True)
+    }
+    return RunState.planned(run_id, flow.name, shapes, at)
+
+
+def mapped_event(
+    name: str, done: int, at: float, failed: int = 0, total: int | None = None
+) -> Event:
     statuses = (Status.FAILED,) * failed + (Status.COMPLETED,) * (done - failed)
     records = ElementRecords(
         0,
@@ -118,4 +130,4 @@ def mapped_event(name: str, done: int, at: float, failed: int = 0) -> Event:
         columns=2,
         bytes=1000,
     )
-    return Event(name, Status.RUNNING, at, seconds=1.0, elements=records)
+    return Event(name, Status.RUNNING, at, seconds=1.0, elements=records, total=total or done)

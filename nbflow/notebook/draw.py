@@ -6,7 +6,6 @@ renderer can draw one.
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import graphviz
@@ -14,19 +13,26 @@ from graphviz.quoting import NoHtml
 
 from nbflow.errors import FlowError, did_you_mean, quoted
 from nbflow.events import Status
-from nbflow.state import RunState, StepState
 from nbflow.notebook import style
-from nbflow.notebook.scene import checked, scene
-from nbflow.notebook.style import LOOKS, PLAIN, SEVERITY, SHAPES, Kind
-from nbflow.notebook.wording import count, counted, dimensions, duration, printable
+from nbflow.notebook.options import checked
+from nbflow.notebook.scene import scene
+from nbflow.notebook.style import DECIDING, LOOKS, PLAIN, SHAPES, Kind
+from nbflow.notebook.taken import faded, taken
+from nbflow.notebook.telling import error, tally, told, total, worst
+from nbflow.notebook.wording import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from nbflow.flow import Flow
-    from nbflow.notebook.figure import Arrow, Figure, Scene
+    from nbflow.notebook.figure import Arrow, Figure, Frame, Scene
+    from nbflow.state import RunState, StepState
 
 _TITLE = 32
+_DIAMOND = 22
+_REASON = 34
+_CASE = 16
+_CASES = 3
 _TOOLTIP = 300
 _KEPT = 5
 _STEPS = frozenset({Kind.STEP, Kind.MAPPED, Kind.STACK, Kind.FOLD, Kind.BRANCH})
@@ -102,6 +108,9 @@ class _Drawing:
         self.states = states
         self.deterministic = deterministic
         self.figures = {figure.key: figure for figure in seen.figures}
+        self.leading = {arrow.tail for arrow in seen.arrows if not arrow.order_only}
+        self.shown = {figure.key: self._states(figure) for figure in seen.figures}
+        self.fates = taken(seen, self.shown)
 
     def digraph(self, direction: str) -> graphviz.Digraph:
         """Write it as DOT."""
@@ -114,38 +123,71 @@ class _Drawing:
         note = self.scene.note if self.scene.figures else "an empty flow"
         if note:
             graph.graph_attr["label"] = _literal(note)
-        leading = {arrow.tail for arrow in self.scene.arrows if not arrow.order_only}
-        for figure in self.scene.figures:
-            graph.node(figure.key, **self._attributes(figure, last=figure.key not in leading))
+        self._fill(graph, "")
         for arrow in self.scene.arrows:
             graph.edge(arrow.tail, arrow.head, **self._edge(arrow))
         return graph
 
+    # Frames
+
+    def _fill(self, graph: graphviz.Digraph, key: str) -> None:
+        """Write the figures that are in a frame, and the frames among them."""
+        inner = {frame.key: frame for frame in self.scene.frames if frame.parent == key}
+        outer = {frame.key: frame.parent for frame in self.scene.frames}
+        for figure in self.scene.figures:
+            if figure.frame == key:
+                graph.node(figure.key, **self._attributes(figure))
+                continue
+            around = figure.frame
+            while around and outer[around] != key:
+                around = outer[around]
+            frame = inner.pop(around, None)
+            if frame is not None:
+                with graph.subgraph(name=f"cluster_{frame.key}", body=[]) as cluster:
+                    cluster.attr(**self._surrounding(frame))
+                    self._fill(cluster, frame.key)
+
+    def _surrounding(self, frame: Frame) -> dict[str, str]:
+        state = self.states[frame.member] if self.states else None
+        known = None if state is None else state.total
+        look = style.FRAME if frame.mapped else {**style.FRAME, **style.CAPPED}
+        return {"label": _literal(frame.title(known)), **look}
+
     # Nodes
 
-    def _attributes(self, figure: Figure, *, last: bool) -> dict[str, str]:
-        title = printable(figure.title, _TITLE)
+    def _attributes(self, figure: Figure) -> dict[str, str]:
+        if figure.kind is Kind.STOP:
+            return {"label": "", **SHAPES[figure.kind]}
+        branch = figure.kind is Kind.BRANCH
+        title = printable(figure.title, _DIAMOND if branch else _TITLE)
         if figure.kind not in _STEPS:
             return {"label": _literal(title), **SHAPES[figure.kind]}
-        states = self._states(figure)
-        detail = [figure.detail] if figure.detail else []
-        lines = [title, *detail, *self._lines(figure, states, last=last)]
+        states = self.shown[figure.key]
+        lines = [title + figure.suffix(states[0].total if states else None)]
+        lines += [figure.detail] if figure.detail else []
+        lines += self._lines(figure, states)
         status = worst(states)
-        look = PLAIN if status is None else LOOKS[status]
+        look = LOOKS[status] if status is not None else DECIDING if branch else PLAIN
         attributes = {
             "label": _literal(*lines),
             "color": look.border,
             "fillcolor": look.fill,
             "fontcolor": look.ink,
-            **SHAPES[figure.kind],
         }
+        if figure.outlines > 1:
+            attributes["peripheries"] = str(figure.outlines)
+        attributes.update(SHAPES[figure.kind])
         if look.dashed:
-            attributes["style"] = "rounded,filled,dashed"
-        if status is Status.FAILED or figure.key in self.scene.focus:
-            attributes["penwidth"] = "2"
-        told = self._tooltip(figure, states, title)
-        if told:
-            attributes["tooltip"] = _literal(told)
+            attributes["style"] = "filled,dashed" if branch else "rounded,filled,dashed"
+        if status is Status.FAILED:
+            attributes["penwidth"] = style.BOLD
+        elif figure.key in self.scene.focus:
+            attributes["penwidth"] = style.FOCUSED
+        if status is not Status.FAILED and any(state.collected for state in states):
+            attributes["color"] = LOOKS[Status.RETRYING].border
+        said = self._tooltip(figure, states, title)
+        if said:
+            attributes["tooltip"] = _literal(said)
         return attributes
 
     def _states(self, figure: Figure) -> list[StepState]:
@@ -154,12 +196,19 @@ class _Drawing:
         found = (self.states[each] for each in figure.members)
         return [each for each in found if each is not None]
 
-    def _lines(self, figure: Figure, states: list[StepState], *, last: bool) -> list[str]:
+    def _lines(self, figure: Figure, states: list[StepState]) -> list[str]:
         if not states:
             return []
-        parts = [tally(states)] if len(figure.members) > 1 else _told(states[0], self.deterministic)
-        shown = [part for part in (*parts, total(states) if last else "") if part]
-        return [" · ".join(shown)] if shown else []
+        size = "" if figure.key in self.leading or figure.kind is Kind.BRANCH else total(states)
+        if len(figure.members) > 1:
+            parts = [tally(states)]
+        else:
+            parts = told(states[0], deterministic=self.deterministic, limit=_REASON)
+        lines = [" · ".join(part for part in (*parts, size) if part)]
+        failed = next((each for each in states if each.status is Status.FAILED), None)
+        if failed is not None and not self.deterministic:
+            lines.append(error(failed, deterministic=False, limit=_REASON))
+        return [line for line in lines if line]
 
     def _tooltip(self, figure: Figure, states: list[StepState], title: str) -> str:
         parts = []
@@ -179,70 +228,33 @@ class _Drawing:
     # Edges
 
     def _edge(self, arrow: Arrow) -> dict[str, str]:
-        tail = self.figures[arrow.tail]
-        if arrow.order_only:
-            return dict(style.ORDER_ONLY)
-        if tail.kind in (Kind.PARAM, Kind.CONSTANT, Kind.INPUT):
-            feed = dict(style.FEED)
-            return {**feed, "style": "dotted"} if tail.kind is Kind.INPUT else feed
-        if tail.kind is Kind.ELSEWHERE or self.figures[arrow.head].kind is Kind.ELSEWHERE:
-            return {**style.FEED, "style": "dotted"}
-        states = self._states(tail)
-        said = "" if tail.kind is Kind.FOLD else total(states)
-        return {"label": _literal(f" {said} ")} if said else {}
+        tail, head = self.figures[arrow.tail], self.figures[arrow.head]
+        states, fate = self.shown[tail.key], self.fates.get(arrow)
+        attributes: dict[str, str] = {}
+        if Kind.ELSEWHERE in (tail.kind, head.kind) or tail.kind is Kind.INPUT:
+            attributes = {**style.FEED, "style": "dotted"}
+        elif tail.kind in (Kind.PARAM, Kind.CONSTANT):
+            attributes = dict(style.FEED)
+        elif arrow.order_only:
+            attributes = dict(style.ORDER_ONLY)
+        if head.kind is Kind.STOP:
+            attributes["arrowhead"] = "none"
+        if fate:
+            attributes.update(style.TAKEN)
+        elif fate is False or faded(self.shown[head.key]):
+            attributes.update(style.FADED)
+        said = _cases(arrow.cases)
+        if not said and not arrow.order_only and tail.kind not in (Kind.FOLD, Kind.BRANCH):
+            said = total(states)
+        if said:
+            attributes["label"] = _literal(f" {said} ")
+        return attributes
 
 
-def worst(states: Iterable[StepState]) -> Status | None:
-    """Give the status that a stack of steps is shown with."""
-    found = {state.status for state in states}
-    return next((status for status in SEVERITY if status in found), None)
-
-
-def tally(states: Iterable[StepState]) -> str:
-    """Count steps by status, the worst first.
-
-    Examples
-    --------
-    >>> tally([StepState("a", Status.COMPLETED), StepState("b", Status.FAILED)])
-    '✗ 1 failed · ✓ 1'
-    """
-    found = Counter(state.status for state in states)
-    parts = []
-    for status in SEVERITY:
-        if found[status]:
-            word = "" if status is Status.COMPLETED and len(found) > 1 else f" {status.value}"
-            parts.append(f"{LOOKS[status].sign} {count(found[status])}{word}")
-    return " · ".join(parts)
-
-
-def total(states: Iterable[StepState]) -> str:
-    """Write how large the values of steps are together."""
-    known = [state for state in states if state.rows is not None]
-    if not known:
-        return ""
-    widths = {state.columns for state in known}
-    rows = sum(state.rows for state in known if state.rows is not None)
-    return dimensions(rows, widths.pop() if len(widths) == 1 else None)
-
-
-def _told(state: StepState, deterministic: bool) -> list[str]:
-    """Say how one step is: its sign, the word unless all is well, time and attempts."""
-    look = LOOKS[state.status]
-    parts = []
-    time = "" if deterministic else duration(state.seconds)
-    if state.total is not None:
-        done = f"{count(state.done)}/{count(state.total)}"
-        failed = f" · {LOOKS[Status.FAILED].sign} {count(state.failed)} failed"
-        parts.append(f"{look.sign} {done}{failed if state.failed else ''}")
-        parts.append(time)
-    elif state.status is Status.COMPLETED and time:
-        parts.append(f"{look.sign} {time}")
-    else:
-        parts.append(f"{look.sign} {state.status.value}")
-        parts.append(time)
-    if state.attempts > 1:
-        parts.append(counted(state.attempts, "attempt"))
-    return parts
+def _cases(cases: Sequence[str]) -> str:
+    """Say for which values an edge is the way on."""
+    shown = [printable(case, _CASE) for case in cases[:_CASES]]
+    return ", ".join([*shown, *(["…"] if len(cases) > _CASES else [])])
 
 
 def _literal(*lines: str) -> NoHtml:

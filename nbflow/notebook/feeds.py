@@ -54,6 +54,7 @@ class Feeds:
     entries: Sequence[Guard | None]
     figures: dict[Hashable, Figure] = field(default_factory=dict)
     arrows: list[Arrow] = field(default_factory=list)
+    _drawn: set[Arrow] = field(default_factory=set)
 
     def feed(self, figure: Figure) -> None:
         """Add what flows into a figure."""
@@ -81,7 +82,8 @@ class Feeds:
         for consumer, order_only in arm.consumers:
             if consumer in home:
                 arrows.append(Arrow(figure.key, home[consumer].key, order_only))
-        self.arrows += [each for each in arrows if each not in self.arrows]
+        self.arrows += [each for each in arrows if each not in self._drawn]
+        self._drawn.update(arrows)
 
     def _params(self, position: int) -> Iterator[str]:
         above = self._above(position)
@@ -130,9 +132,7 @@ class Feeds:
         if known is not None:
             self.arrows.append(Arrow(known.key, figure.key))
 
-    def _known(
-        self, kind: Kind, identity: Hashable, title: str, frame: str = ""
-    ) -> Figure | None:
+    def _known(self, kind: Kind, identity: Hashable, title: str, frame: str = "") -> Figure | None:
         known = self.figures.get((kind, identity))
         if known is None and len(self.figures) < _MOST:
             known = Figure(f"{kind[0]}{len(self.figures)}", kind, title, frame=frame)
@@ -148,9 +148,10 @@ def leaves_of(node: Node) -> Iterator[Expression]:
 
 def _flowed_in(node: Node, kind: type[L]) -> Iterator[L]:
     """Go through what came over ``>>``; the constants of ``.s()`` are not drawn."""
-    own = len(node.args) - len(node.call.args)
-    named = len(node.kwargs) - len(node.call.kwargs)
-    stack = [*node.args[:own], *(part for _, part in node.kwargs[:named])][::-1]
+    own: int = len(node.args) - len(node.call.args)
+    named: int = len(node.kwargs) - len(node.call.kwargs)
+    flowed = [*node.args[:own], *(part for _, part in node.kwargs[:named])]
+    stack: list[Expression] = flowed[::-1]
     while stack:
         each = stack.pop()
         if isinstance(each, Choice):

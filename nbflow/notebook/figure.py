@@ -154,7 +154,11 @@ class Frame:
 def _each(known: int | None, size: int | None) -> str:
     if size is None:
         return "for each element" if known is None else f"for each of {count(known)}"
-    return f"for each {chunk(size)}" if known is None else f"for each of {count(known)} {chunk(size, 's')}"
+    return (
+        f"for each {chunk(size)}"
+        if known is None
+        else f"for each of {count(known)} {chunk(size, 's')}"
+    )
 
 
 def chunk(size: int, plural: str = "") -> str:

@@ -22,9 +22,7 @@ _FEWEST_FOLDED = 3
 _BANDS = 40
 
 
-def links(
-    topology: Topology, wires: Wires, visible: Sequence[int], starts: Sequence[int]
-) -> Links:
+def links(topology: Topology, wires: Wires, visible: Sequence[int], starts: Sequence[int]) -> Links:
     """Say what each step that is shown is linked to, and what it is like.
 
     Parameters

@@ -9,9 +9,13 @@ from nbflow.notebook.style import Kind
 from nbflow.notebook.wording import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from nbflow.flow import Flow
+    from nbflow.notebook.figure import Figure, Scene
 
 _TITLE = 40
+_CASE = 24
 _PLAIN = frozenset(" .,_=?×…")
 _BRACKETS = {
     Kind.STEP: ("[", "]"),
@@ -22,6 +26,7 @@ _BRACKETS = {
     Kind.PARAM: ("([", "])"),
     Kind.CONSTANT: (">", "]"),
     Kind.INPUT: ("([", "])"),
+    Kind.STOP: ("((", "))"),
     Kind.ELSEWHERE: ("[", "]"),
 }
 _DOTTED = frozenset({Kind.INPUT, Kind.ELSEWHERE})
@@ -49,17 +54,34 @@ def mermaid(flow: Flow) -> str:
     """
     seen = scene(flow.topology)
     kinds = {figure.key: figure.kind for figure in seen.figures}
-    lines = ["flowchart LR"]
-    for figure in seen.figures:
-        opening, closing = _BRACKETS[figure.kind]
-        label = _escaped(printable(figure.title, _TITLE))
-        lines.append(f'    {figure.key}{opening}"{label}"{closing}')
+    lines = ["flowchart LR", *_inside(seen, "", "    ")]
     for arrow in seen.arrows:
         dotted = arrow.order_only or not _DOTTED.isdisjoint((kinds[arrow.tail], kinds[arrow.head]))
-        lines.append(f"    {arrow.tail} {'-.->' if dotted else '-->'} {arrow.head}")
+        said = ", ".join(printable(case, _CASE) for case in arrow.cases)
+        label = f'|"{_escaped(said)}"|' if said else ""
+        lines.append(f"    {arrow.tail} {'-.->' if dotted else '-->'}{label} {arrow.head}")
     if seen.note:
         lines.append(f"    %% {seen.note}")
     return "\n".join(lines) + "\n"
+
+
+def _inside(seen: Scene, key: str, indent: str) -> Iterator[str]:
+    """Write the figures that are in a frame, and then the frames in it."""
+    for figure in seen.figures:
+        if figure.frame == key:
+            yield indent + _node(figure)
+    for frame in seen.frames:
+        if frame.parent == key:
+            yield f'{indent}subgraph {frame.key}["{_escaped(frame.title())}"]'
+            yield from _inside(seen, frame.key, indent + "    ")
+            yield f"{indent}end"
+
+
+def _node(figure: Figure) -> str:
+    opening, closing = _BRACKETS[figure.kind]
+    said = printable(figure.title, _TITLE) + figure.suffix()
+    said = ", ".join(part for part in (said, figure.detail) if part)
+    return f'{figure.key}{opening}"{_escaped(said)}"{closing}'
 
 
 def _escaped(text: str) -> str:

@@ -18,8 +18,8 @@ from nbflow.notebook.wording import counted, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nbflow.state import RunState
     from nbflow.flow import Flow
+    from nbflow.state import RunState
 
 _ALT = 400
 # What is shown without scrolling; a larger picture would be illegible if shrunk.

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from nbflow.deterministic import is_deterministic
 from nbflow.notebook.html import Markup, element
 from nbflow.notebook.picture import Picture, picture
-from nbflow.notebook.steptable import chip, details, failures, muted, table
+from nbflow.notebook.sheets import muted
+from nbflow.notebook.steptable import chip, details, failures, table
 from nbflow.notebook.style import LOOKS, SEVERITY
 from nbflow.notebook.text import listing, tree
 from nbflow.notebook.wording import count, counted, duration, printable
 
 if TYPE_CHECKING:
-    from nbflow.state import RunState
     from nbflow.flow import Flow
+    from nbflow.state import RunState
 
 _NAME = 64
 # A longer table is folded away, so that the picture and what failed stay in view.
@@ -40,8 +41,8 @@ class Report:
 
     Examples
     --------
-    >>> from nbflow.state import RunState
-    >>> state = RunState.planned("r1", "etl", {"load": None}, 0.0)
+    >>> from nbflow.state import RunState, Shape
+    >>> state = RunState.planned("r1", "etl", {"load": Shape()}, 0.0)
     >>> report(None, state, deterministic=True)
     ◐ etl: running, 1 step (1 pending)
     load  ○ pending

@@ -29,6 +29,7 @@ class Kind(StrEnum):
     PARAM = "param"
     CONSTANT = "constant"
     INPUT = "input"
+    STOP = "stop"
     ELSEWHERE = "elsewhere"
 
 
@@ -70,6 +71,7 @@ LOOKS: Mapping[Status, Look] = MappingProxyType(
 )
 
 PLAIN = Look("", "#eef3fa", "#5b7fae", "#1c2f4a")
+DECIDING = Look("", "#f3effb", "#8468b8", "#32214f")
 
 # The worst first: a stack looks like the worst of its members.
 SEVERITY = (
@@ -131,16 +133,46 @@ EDGE: Mapping[str, str] = MappingProxyType(
 )
 
 ORDER_ONLY: Mapping[str, str] = MappingProxyType({"style": "dashed", "arrowhead": "vee"})
+# What is not gone along, and what is; the label says it too, by its weight.
+FADED: Mapping[str, str] = MappingProxyType({"style": "dashed"})
+TAKEN: Mapping[str, str] = MappingProxyType(
+    {"color": LOOKS[Status.COMPLETED].border, "penwidth": "2.2", "fontname": f"{FONT}-Bold"}
+)
+
+# The outline of what failed, so that it is found at once.
+BOLD = "2.6"
+FOCUSED = "2"
+
+# Around figures that belong together: there, and no more than that.
+FRAME: Mapping[str, str] = MappingProxyType(
+    {
+        "style": "rounded",
+        "color": "#a3acb9",
+        "fontcolor": GREY,
+        "fontname": FONT,
+        "fontsize": "9",
+        "labelloc": "t",
+        "labeljust": "l",
+        "penwidth": "0.8",
+        "margin": "9",
+    }
+)
+# A limit is no map.
+CAPPED: Mapping[str, str] = MappingProxyType({"style": "rounded,dashed"})
+
 FEED: Mapping[str, str] = MappingProxyType({"color": GREY, "arrowsize": "0.5"})
 
 # What sets a kind of node apart from a plain step.
 SHAPES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
     {
         Kind.STEP: MappingProxyType({}),
-        Kind.MAPPED: MappingProxyType({"peripheries": "2"}),
-        Kind.STACK: MappingProxyType({"peripheries": "3"}),
-        Kind.FOLD: MappingProxyType({"style": "rounded,filled,dashed"}),
-        Kind.BRANCH: MappingProxyType({"shape": "diamond", "style": "filled"}),
+        Kind.MAPPED: MappingProxyType({}),
+        Kind.STACK: MappingProxyType({}),
+        Kind.FOLD: MappingProxyType({"style": "rounded,filled,dashed", "peripheries": "1"}),
+        # A diamond is as wide as its text twice over, so every point counts.
+        Kind.BRANCH: MappingProxyType(
+            {"shape": "diamond", "style": "filled", "margin": "0,0.01", "height": "0.5"}
+        ),
         Kind.PARAM: MappingProxyType(
             {
                 "shape": "ellipse",
@@ -171,6 +203,16 @@ SHAPES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
                 "fontsize": "9.5",
                 "height": "0.32",
                 "margin": "0.12,0.04",
+            }
+        ),
+        Kind.STOP: MappingProxyType(
+            {
+                "shape": "point",
+                "style": "filled",
+                "color": GREY,
+                "fillcolor": GREY,
+                "width": "0.07",
+                "height": "0.07",
             }
         ),
         Kind.ELSEWHERE: MappingProxyType(

@@ -10,17 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nbflow.events import Status
-from nbflow.state import RunState, StepState
-from nbflow.expression import ParamRef, leaves, parts_of
+from nbflow.expression import Node, ParamRef, leaves, parts_of
+from nbflow.notebook.arms import Wires, wires
+from nbflow.notebook.figure import at_once, numbered
 from nbflow.notebook.style import LOOKS, SEVERITY
-from nbflow.notebook.wording import (
-    count,
-    counted,
-    dimensions,
-    duration,
-    printable,
-    without_addresses,
-)
+from nbflow.notebook.telling import elements, error, put_aside, reason, retrying, tried
+from nbflow.notebook.traits import chunked, traits
+from nbflow.notebook.wording import count, counted, dimensions, duration, printable
+from nbflow.state import RunState, StepState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from nbflow.topology import Topology
 
 _NAME = 48
+_CASE = 24
 _REASON = 160
 _DEEPEST = 12
 _MOST_NAMED = 6
@@ -72,7 +70,7 @@ def tree(
     max ← eu, us
     """
     topology = flow.topology
-    lines = _lines(topology)
+    lines = _lines(topology, wires(topology), state)
     shown = lines[:limit]
     heads = _drawn(shown)
     if state is not None:
@@ -120,54 +118,90 @@ def _counts(state: RunState) -> str:
     )
 
 
-def _lines(topology: Topology) -> list[_Line]:
+def _lines(topology: Topology, edges: Wires, state: RunState | None) -> list[_Line]:
     lines: list[_Line] = []
     levels: list[int] = []
     latest: dict[int, int] = {}
-    sources = sum(not upstream for upstream in topology.upstream)
-    for position, upstream in enumerate(topology.upstream):
-        level, branches = _placed(topology, levels, position, alone=sources == 1)
+    sources = sum(not upstream for upstream in edges.upstream)
+    idle: dict[int, list[str]] = {}
+    for arm in edges.idle:
+        idle.setdefault(arm.decider, []).append(_way(arm.case, arm.title))
+    for position, upstream in enumerate(edges.upstream):
+        level, branches = _placed(edges, levels, position, alone=sources == 1)
         levels.append(level)
         # A branch hangs on the last line further left, any other line on the one above.
         above = latest.get(level - 1) if branches else position - 1
         follows = list(upstream) == [above] and level <= _DEEPEST
         latest[level] = position
-        label = _label(topology, position, follows=follows)
+        known = None if state is None else state.steps.get(topology.names[position])
+        notes = [*idle.get(position, ()), *_notes(topology, position)]
+        label = _name(topology, edges, position, None if known is None else known.total)
+        label += f" ({', '.join(notes)})" if notes else ""
+        label += _sources(topology, edges, position, follows=follows)
         lines.append(_Line(min(level, _DEEPEST), branches, label, position))
     return lines
 
 
-def _placed(
-    topology: Topology, levels: Sequence[int], position: int, *, alone: bool
-) -> tuple[int, bool]:
+def _placed(edges: Wires, levels: Sequence[int], position: int, *, alone: bool) -> tuple[int, bool]:
     """Say how far a step is indented, and whether it begins a branch."""
-    upstream = topology.upstream[position]
+    upstream = edges.upstream[position]
     if not upstream:
         return (0, False) if alone else (1, True)
     if len(upstream) > 1:
         return max(0, min(levels[each] for each in upstream) - 1), False
     level = levels[upstream[0]]
-    if len(topology.downstream[upstream[0]]) > 1:
+    if len(edges.downstream[upstream[0]]) > 1:
         return level + 1, True
     return level, False
 
 
-def _label(topology: Topology, position: int, *, follows: bool) -> str:
-    node = topology.nodes[position]
+def _way(case: str, name: str) -> str:
+    return f"{printable(case, _CASE)}: {printable(name, _NAME)}"
+
+
+def _name(topology: Topology, edges: Wires, position: int, total: int | None) -> str:
+    """Write a step with the case that leads to it and the number of its elements."""
+    node, entry = topology.nodes[position], edges.entries[position]
     label = printable(topology.names[position], _NAME)
-    if node.call.elements is not None:
-        label += f" × {count(node.call.elements.count)}"
-    params = dict.fromkeys(
-        leaf.name for part in parts_of(node) for leaf in leaves(part) if isinstance(leaf, ParamRef)
-    )
-    if params:
-        label += f" (param {_listed(list(params))})"
-    names = topology.names
-    if not follows and topology.inputs[position]:
-        label += f" ← {_listed([names[each] for each in topology.inputs[position]])}"
-    if topology.order_only[position]:
-        label += f", after {_listed([names[each] for each in topology.order_only[position]])}"
+    if node.call.decision is not None:
+        label = f"◇ {label}"
+    if node.axis is not None:
+        counts = [axis.count for axis in node.axis.lineage]
+        if len(counts) == 1 and counts[0] is None:
+            counts = [total]
+        label += "".join(f" × {numbered(each)}" for each in counts)
+    if entry is not None:
+        cases = edges.cases.get((entry.position, position), ())
+        return f"{printable(' or '.join(cases), _CASE)}: {label}"
     return label
+
+
+def _notes(topology: Topology, position: int) -> list[str]:
+    node, lot = topology.nodes[position], topology.demands.lots[position]
+    notes = traits(node.call)
+    for axis in () if node.axis is None else node.axis.lineage:
+        notes += chunked(axis)
+        if axis.limit is not None:
+            notes.append(at_once(axis.limit))
+    if lot is not None:
+        notes.append(at_once(lot.cap.limit))
+    params = dict.fromkeys(_params(node))
+    return [*notes, f"param {_listed(list(params))}"] if params else notes
+
+
+def _params(node: Node) -> list[str]:
+    parts = parts_of(node)
+    return [leaf.name for part in parts for leaf in leaves(part) if isinstance(leaf, ParamRef)]
+
+
+def _sources(topology: Topology, edges: Wires, position: int, *, follows: bool) -> str:
+    """Name the steps that a step gets something from, unless they are seen."""
+    names, waited = topology.names, edges.order_only[position]
+    flowing = [names[each] for each in edges.upstream[position] if each not in waited]
+    said = f" ← {_listed(flowing)}" if flowing and not follows else ""
+    if waited:
+        said += f", after {_listed([names[each] for each in waited])}"
+    return said
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -214,19 +248,18 @@ def described(step: StepState, *, deterministic: bool = False) -> str:
     '✓ completed, 500 ms, 2 attempts, 12 × 3'
     """
     parts = [f"{LOOKS[step.status].sign} {step.status.value}"]
-    if step.total is not None:
-        parts.append(f"{count(step.done)}/{count(step.total)} elements")
-        if step.failed:
-            parts.append(f"{count(step.failed)} failed")
+    if step.status is Status.RETRYING:
+        parts += retrying(step, deterministic=deterministic)
+    elif step.mapped and (step.done or not step.status.final):
+        parts.append(f"{elements(step)} elements")
+        parts += put_aside(step)
     if not deterministic:
         parts.append(duration(step.seconds))
-    if step.attempts > 1:
-        parts.append(counted(step.attempts, "attempt"))
+    if step.status is not Status.RETRYING:
+        parts.append(tried(step))
     parts.append(dimensions(step.rows, step.columns))
-    parts.append(printable(step.reason, _REASON))
-    if step.error is not None:
-        message = without_addresses(step.error.message) if deterministic else step.error.message
-        parts.append(printable(f"{step.error.type_name}: {message}", _REASON))
+    parts.append(reason(step, deterministic=deterministic, limit=_REASON))
+    parts.append(error(step, deterministic=deterministic, limit=_REASON))
     return ", ".join(part for part in parts if part)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from typing import Any
 
 # Emoji and several scripts need these two joiners; every other sign that is not
@@ -137,6 +138,16 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
     return f"{count(minutes // 60)} h {minutes % 60:02} min"
+
+
+def clock(at: float | None) -> str:
+    """Write when something will be, as the clock on the wall says it."""
+    if at is None:
+        return ""
+    try:
+        return time.strftime("%H:%M:%S", time.localtime(at))
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def size(number: int | None) -> str:

@@ -550,17 +550,18 @@ def test_a_worker_that_is_retired_frees_its_lock(fragile: Client, tmp_path: Path
     fragile.cancel(held)
 
 
-def test_many_more_waiters_than_places_outside(
+def test_many_more_waiters_than_may_wait_outside(
     strict: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Those without a place wait in their slots, and the holder needs one.
+    # Those who may not leave wait in their slots, and the holder needs one.
     monkeypatch.setattr(desk, "_MOST_AWAY", 3)
     lock = uuid4().hex
     held = submit(strict, blocker(lock, str(tmp_path)))
     until(lambda: list(tmp_path.glob("held-*")))
     work = alone(lock, str(tmp_path))
     tasks = [submit(strict, work) for _ in range(40)]
-    until(lambda: line_length(strict, lock) == 1 + 2 * 3)
+    # The holder and three in the slots, and three outside of each worker.
+    until(lambda: line_length(strict, lock) == 4 + 2 * 3)
     (tmp_path / "leave").touch()
     assert all(strict.gather(tasks))
     held.result()
@@ -578,6 +579,25 @@ def test_two_locks_contended_by_the_same_workers(
         tasks += [submit(strict, work) for _ in range(15)]
     assert all(strict.gather(tasks))
     assert_idle(strict)
+
+
+def test_locks_within_locks(strict: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Who holds one lock and waits for another in its slot must hear of it there.
+    monkeypatch.setattr(desk, "_MOST_AWAY", 1)
+
+    def work(number: int) -> None:
+        from nbflow import desk
+
+        first, second = [("a", "b"), ("b", "c"), ("a", "c")][number % 3]
+        with desk.holding(first), desk.holding(second):
+            time.sleep(0.001)
+        with desk.waiting():
+            time.sleep(0.001)
+
+    strict.gather([submit(strict, work, number) for number in range(60)])
+    assert_idle(strict)
+    assert not plugin(strict)._lines
+    assert not desk._answers
 
 
 # Slots.
@@ -747,7 +767,7 @@ def test_waiting_outside_of_a_task_is_only_waiting(strict: Client) -> None:
     assert submit(strict, in_a_helper).result()
 
 
-def test_when_no_place_is_left_outside_a_task_waits_in_its_slot(
+def test_when_too_many_wait_outside_a_task_waits_in_its_slot(
     strict: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk, "_MOST_AWAY", 1)

@@ -26,8 +26,8 @@ from gallery import (
 
 from nbflow import Flow, FlowError, UnknownStepError, group, param
 from nbflow.events import Status
-from nbflow.state import RunState
 from nbflow.notebook.draw import digraph
+from nbflow.state import RunState, Shape
 
 NODE = re.compile(r"^\t(\w+) \[", re.MULTILINE)
 EDGE = re.compile(r"^\t(\w+) -> (\w+)(.*)$", re.MULTILINE)
@@ -245,7 +245,9 @@ def test_a_stack_counts_its_members_by_status_and_looks_like_the_worst() -> None
 
 def test_a_mapped_step_shows_how_far_it_is() -> None:
     flow = parse.map(range(100)) >> merge
-    fresh = RunState.planned("r", "f", {"parse": 100, "merge": None}, 0.0)
+    fresh = RunState.planned(
+        "r", "f", {"parse": Shape(mapped=True, total=100), "merge": Shape()}, 0.0
+    )
     source = digraph(flow, state=fresh.apply([mapped_event("parse", 37, 1.0, failed=2)])).source
     assert r"parse × 100\n◐ 37/100 · ✗ 2 failed" in source
 
@@ -258,7 +260,7 @@ def test_a_deterministic_run_shows_no_times() -> None:
 
 
 def test_a_run_without_some_steps_is_drawn_all_the_same() -> None:
-    state = RunState.planned("r", "other", {"extract": None}, 0.0)
+    state = RunState.planned("r", "other", {"extract": Shape()}, 0.0)
     assert len(nodes(digraph(etl(), state=state).source)) == 6
 
 

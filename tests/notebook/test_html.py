@@ -13,12 +13,12 @@ from gallery import ERROR, HOSTILE, chain_of, etl, event, merge, named, parse, r
 
 from nbflow import group
 from nbflow.events import ErrorRecord, Status
-from nbflow.state import RunState
 from nbflow.notebook.html import element, escaped
 from nbflow.notebook.picture import picture
 from nbflow.notebook.report import report
 from nbflow.notebook.steptable import preview as preview_markup
 from nbflow.preview import preview
+from nbflow.state import RunState, Shape
 
 ELEMENTS = {
     "div", "span", "b", "p", "br", "img", "pre", "details", "summary",
@@ -157,7 +157,7 @@ def test_two_thousand_steps_stay_below_300_kilobytes(flow: object, given: object
 
 def test_long_logs_and_tracebacks_keep_their_ends() -> None:
     long = ErrorRecord("E", "m", "start\n" + "x" * 100_000 + "\nthe end")
-    state = RunState.planned("r", "f", {"a": None}, 0.0)
+    state = RunState.planned("r", "f", {"a": Shape()}, 0.0)
     state = state.apply([replace(event("a", Status.FAILED, 1.0), error=long)])
     html = report(None, state).html
     assert "the end" in html
@@ -165,7 +165,7 @@ def test_long_logs_and_tracebacks_keep_their_ends() -> None:
 
 
 def test_colours_of_a_terminal_are_left_out_of_logs() -> None:
-    state = RunState.planned("r", "f", {"a": None}, 0.0)
+    state = RunState.planned("r", "f", {"a": Shape()}, 0.0)
     told = replace(event("a", Status.COMPLETED, 1.0), log="\x1b[31mred\x1b[0m alert")
     assert "red alert" in report(None, state.apply([told])).html
 
@@ -184,5 +184,5 @@ def test_the_picture_of_a_flow_says_the_same_in_words() -> None:
 
 
 def test_the_error_of_a_run_is_shown_without_a_flow() -> None:
-    state = RunState.planned("r", "f", {"a": None}, 0.0).apply([event("a", Status.FAILED, 1.0)])
+    state = RunState.planned("r", "f", {"a": Shape()}, 0.0).apply([event("a", Status.FAILED, 1.0)])
     assert ERROR.type_name in report(None, state).html

@@ -9,9 +9,9 @@ from gallery import chain_of, clean, etl, event, extract, load, merge, named, ru
 
 from nbflow import FlowError, group, step
 from nbflow.events import Status
-from nbflow.state import RunState
 from nbflow.notebook.picture import picture
 from nbflow.notebook.report import report
+from nbflow.state import RunState, Shape
 
 
 def test_a_flow_shows_itself_as_html_and_text() -> None:
@@ -112,7 +112,7 @@ def test_a_run_in_any_status_can_be_reported(status: Status) -> None:
 
 def test_a_run_before_its_first_event_can_be_reported() -> None:
     flow = etl()
-    made = report(flow, RunState.planned("r", "etl", dict.fromkeys(flow.steps), 0.0))
+    made = report(flow, RunState.planned("r", "etl", dict.fromkeys(flow.steps, Shape()), 0.0))
     assert "6 pending" in made.text
 
 
@@ -124,7 +124,7 @@ def test_a_run_whose_flow_is_not_known_is_reported_without_a_picture() -> None:
 
 
 def test_a_run_of_other_steps_than_the_flow_has_is_reported() -> None:
-    state = RunState.planned("r", "x", {"zzz": None}, 0.0)
+    state = RunState.planned("r", "x", {"zzz": Shape()}, 0.0)
     made = report(etl(), state.apply([event("zzz", Status.COMPLETED, 1.0)]))
     assert "zzz" in made.html
 
@@ -151,7 +151,7 @@ def test_deterministic_reports_are_the_same_whenever_and_wherever_they_ran(
 
 
 def test_deterministic_reports_leave_out_addresses_and_tracebacks() -> None:
-    state = RunState.planned("r", "f", {"a": None}, 0.0)
+    state = RunState.planned("r", "f", {"a": Shape()}, 0.0)
     failed = event("a", Status.FAILED, 1.0)
     error = dataclasses.replace(failed.error, message="<T object at 0x7f00deadbeef>")
     made = report(None, state.apply([dataclasses.replace(failed, error=error)]), deterministic=True)

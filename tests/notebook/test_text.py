@@ -6,8 +6,8 @@ from gallery import HOSTILE, chain_of, clean, etl, extract, load, merge, named, 
 
 from nbflow import group, param
 from nbflow.events import Status
-from nbflow.state import RunState
 from nbflow.notebook.text import listing, tree
+from nbflow.state import RunState, Shape
 
 
 def test_branches_are_indented_and_a_join_names_what_it_joins() -> None:
@@ -103,7 +103,7 @@ def test_hostile_names_stay_on_their_lines() -> None:
 
 
 def test_a_run_without_its_flow_lists_its_steps() -> None:
-    state = RunState.planned("r1", "etl", {"extract": None, "load": None}, 0.0)
+    state = RunState.planned("r1", "etl", {"extract": Shape(), "load": Shape()}, 0.0)
     assert listing(state, deterministic=True) == (
         "◐ etl: running, 2 steps (2 pending)\nextract  ○ pending\nload     ○ pending"
     )

@@ -265,11 +265,14 @@ def test_a_call_that_catches_everything_is_abandoned() -> None:
     ended = threading.Event()
     abandoned: list[int] = []
 
+    def idle() -> None:
+        while not release.is_set():
+            pass
+
     def work() -> None:
         while not release.is_set():
             try:
-                while not release.is_set():
-                    pass
+                idle()
             except BaseException:
                 pass
         ended.set()
