@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import copy_context
 from functools import lru_cache
+from traceback import format_exception_only
 from types import FrameType, TracebackType
 from typing import Any, Literal, TypeAlias
 
@@ -29,6 +30,8 @@ DEAF_SECONDS = 0.25
 CLEANUP_SECONDS = 5.0
 # How often a call that heard and went on regardless is told.
 TOLD_AT_MOST = 5
+# What is raised by stopping alone; asyncio is not imported for it.
+_STOPS = frozenset({"_TookTooLong", "CancelledError"})
 _LOOK_SECONDS = 0.01
 _PIECE_SECONDS = 0.1
 
@@ -107,7 +110,6 @@ def within(
     2
     """
     helper = _Helper(call)
-    helper.start()
     try:
         if not helper.wait(seconds):
             raise _too_late(helper, seconds, name, abandoned)
@@ -189,20 +191,10 @@ def _too_late(
         end = "and could not be stopped: it goes on in the background until its call returns"
         return TimeoutError(f"{took} {end}").with_traceback(where)
     error = TimeoutError(f"{took}; it was stopped").with_traceback(helper.where_raised() or where)
-    if helper.error is not None and not _is_stop(helper.error):
-        error.add_note(f"while it was stopped, it raised {_told_of(helper.error)}")
+    if helper.error is not None and type(helper.error).__name__ not in _STOPS:
+        said = "".join(format_exception_only(helper.error)).strip()
+        error.add_note(f"while it was stopped, it raised {said}")
     return error
-
-
-def _is_stop(error: BaseException) -> bool:
-    return isinstance(error, _TookTooLong) or type(error).__name__ == "CancelledError"
-
-
-def _told_of(error: BaseException) -> str:
-    try:
-        return repr(error)
-    except Exception:  # noqa: BLE001 - it runs code of the user's class
-        return type(error).__name__
 
 
 class _TookTooLong(BaseException):
@@ -249,6 +241,7 @@ class _Helper:
         self._locals: list[dict[str, Any]] = []
         self._put = _putter()
         self._thread = threading.Thread(target=self._body, name="nbflow-limited", daemon=True)
+        self._thread.start()
 
     # In the helper's own thread
 
@@ -285,9 +278,6 @@ class _Helper:
             self._put(threading.get_ident(), None)
 
     # In the caller's thread
-
-    def start(self) -> None:
-        self._thread.start()
 
     def wait(self, seconds: float) -> bool:
         """Wait until the call is done or its time is over; True if it was done in time."""
@@ -379,17 +369,7 @@ _OURS = frozenset(each.__code__ for each in (_Helper._body, _Helper._run, _Helpe
 
 
 def _decided(state: _State, told: int, since_told: float, since_first: float) -> _Next:
-    """Decide what to do with a call that was told to stop and has not ended.
-
-    Parameters
-    ----------
-    state
-        Whether it has heard, and what it made of that.
-    told
-        How often it was told.
-    since_told, since_first
-        The seconds since it was last told, and since the first time.
-    """
+    """Decide what to do with a call that was told to stop, some times, and goes on."""
     if since_first >= CLEANUP_SECONDS:
         return "give up"
     if state == "cleaning up":

@@ -484,13 +484,13 @@ def holding(lock: str, cancelled: Callable[[], bool] = _never) -> Iterator[None]
         try:
             talk.say("nbflow-line-up", lock=lock)
             if not talk.hear():
-                _stand_in_line(talk)
+                _stand_in_line(talk, lock)
             yield
         finally:
             talk.say("nbflow-release", lock=lock)
 
 
-def _stand_in_line(talk: _Talk) -> None:
+def _stand_in_line(talk: _Talk, lock: str) -> None:
     crowd = _crowd()
     if crowd is None:
         talk.hear()
@@ -501,8 +501,13 @@ def _stand_in_line(talk: _Talk) -> None:
             if talk.hear() is not _OPEN:
                 return
     with _outside(crowd):
-        while talk.hear() is _OPEN:
-            pass
+        try:
+            while talk.hear() is _OPEN:
+                pass
+        except BaseException:
+            # Not after it has a slot again, which may take long.
+            talk.say("nbflow-release", lock=lock)
+            raise
 
 
 @contextlib.contextmanager

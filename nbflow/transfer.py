@@ -166,6 +166,8 @@ def _local_modules() -> list[ModuleType]:
             continue
         if file.startswith(_INSTALLED) or "site-packages" in file or "dist-packages" in file:
             continue
-        if sys.modules.get(getattr(module, "__name__", "")) is module:
+        own = getattr(module, "__name__", "")
+        # Multiprocessing knows the main module under a second name.
+        if own != "__main__" and sys.modules.get(own) is module:
             found.append(module)
     return found

@@ -18,7 +18,7 @@ from nbflow.notebook.options import checked
 from nbflow.notebook.scene import scene
 from nbflow.notebook.style import DECIDING, LOOKS, PLAIN, SHAPES, Kind
 from nbflow.notebook.taken import faded, taken
-from nbflow.notebook.telling import error, tally, told, total, worst
+from nbflow.notebook.telling import error, reason, tally, told, total, worst
 from nbflow.notebook.wording import printable
 
 if TYPE_CHECKING:
@@ -123,18 +123,21 @@ class _Drawing:
         note = self.scene.note if self.scene.figures else "an empty flow"
         if note:
             graph.graph_attr["label"] = _literal(note)
-        self._fill(graph, "")
+        self._fill(graph, "", upwards=direction == "LR")
         for arrow in self.scene.arrows:
             graph.edge(arrow.tail, arrow.head, **self._edge(arrow))
         return graph
 
     # Frames
 
-    def _fill(self, graph: graphviz.Digraph, key: str) -> None:
-        """Write the figures that are in a frame, and the frames among them."""
+    def _fill(self, graph: graphviz.Digraph, key: str, *, upwards: bool) -> None:
+        """Write the figures that are in a frame, and the frames among them.
+
+        From left to right, Graphviz lays out the inside of a frame from the bottom up.
+        """
         inner = {frame.key: frame for frame in self.scene.frames if frame.parent == key}
         outer = {frame.key: frame.parent for frame in self.scene.frames}
-        for figure in self.scene.figures:
+        for figure in self.scene.figures[:: -1 if upwards and key else 1]:
             if figure.frame == key:
                 graph.node(figure.key, **self._attributes(figure))
                 continue
@@ -145,7 +148,7 @@ class _Drawing:
             if frame is not None:
                 with graph.subgraph(name=f"cluster_{frame.key}", body=[]) as cluster:
                     cluster.attr(**self._surrounding(frame))
-                    self._fill(cluster, frame.key)
+                    self._fill(cluster, frame.key, upwards=upwards)
 
     def _surrounding(self, frame: Frame) -> dict[str, str]:
         state = self.states[frame.member] if self.states else None
@@ -177,10 +180,12 @@ class _Drawing:
         if figure.outlines > 1:
             attributes["peripheries"] = str(figure.outlines)
         attributes.update(SHAPES[figure.kind])
+        if branch:
+            attributes["height"] = style.DIAMONDS[min(len(lines), len(style.DIAMONDS)) - 1]
         if look.dashed:
             attributes["style"] = "filled,dashed" if branch else "rounded,filled,dashed"
         if status is Status.FAILED:
-            attributes["penwidth"] = style.BOLD
+            attributes["penwidth"] = style.BOLD if figure.outlines == 1 else style.FOCUSED
         elif figure.key in self.scene.focus:
             attributes["penwidth"] = style.FOCUSED
         if status is not Status.FAILED and any(state.collected for state in states):
@@ -205,6 +210,8 @@ class _Drawing:
         else:
             parts = told(states[0], deterministic=self.deterministic, limit=_REASON)
         lines = [" · ".join(part for part in (*parts, size) if part)]
+        if states[0].status is Status.RETRYING and len(states) == 1:
+            lines = parts
         failed = next((each for each in states if each.status is Status.FAILED), None)
         if failed is not None and not self.deterministic:
             lines.append(error(failed, deterministic=False, limit=_REASON))
@@ -219,10 +226,8 @@ class _Drawing:
         if troubled and len(figure.members) > 1:
             parts.append(printable(troubled[0].name, _TITLE))
         for each in troubled[:1]:
-            said = each.reason
-            if each.error is not None and not self.deterministic:
-                said = f"{each.error.type_name}: {each.error.message}"
-            parts.append(printable(said, _TOOLTIP))
+            failed = "" if self.deterministic else error(each, deterministic=False, limit=_TOOLTIP)
+            parts.append(failed or reason(each, deterministic=self.deterministic, limit=_TOOLTIP))
         return " · ".join(part for part in parts if part)
 
     # Edges
@@ -241,7 +246,7 @@ class _Drawing:
             attributes["arrowhead"] = "none"
         if fate:
             attributes.update(style.TAKEN)
-        elif fate is False or faded(self.shown[head.key]):
+        elif fate is False or faded(self.shown[head.key]) or faded(states):
             attributes.update(style.FADED)
         said = _cases(arrow.cases)
         if not said and not arrow.order_only and tail.kind not in (Kind.FOLD, Kind.BRANCH):

@@ -128,7 +128,7 @@ def _title(step: StepState) -> str:
 def _reason(step: StepState, deterministic: bool) -> str:
     parts = []
     if step.status is Status.RETRYING:
-        parts += retrying(step, deterministic=deterministic)
+        parts += retrying(step, deterministic=deterministic)[1:]
     if step.mapped and step.error is not None:
         parts.append(f"{count(step.failed)} of {numbered(step.total)} failed")
     parts += put_aside(replace(step, failed=0))

@@ -143,6 +143,9 @@ TAKEN: Mapping[str, str] = MappingProxyType(
 BOLD = "2.6"
 FOCUSED = "2"
 
+# How high a diamond is, by its lines of text: flatter ones get very wide.
+DIAMONDS = ("0.56", "0.82", "1.05")
+
 # Around figures that belong together: there, and no more than that.
 FRAME: Mapping[str, str] = MappingProxyType(
     {
@@ -169,9 +172,8 @@ SHAPES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
         Kind.MAPPED: MappingProxyType({}),
         Kind.STACK: MappingProxyType({}),
         Kind.FOLD: MappingProxyType({"style": "rounded,filled,dashed", "peripheries": "1"}),
-        # A diamond is as wide as its text twice over, so every point counts.
         Kind.BRANCH: MappingProxyType(
-            {"shape": "diamond", "style": "filled", "margin": "0,0.01", "height": "0.5"}
+            {"shape": "diamond", "style": "filled", "margin": "0.05,0.02"}
         ),
         Kind.PARAM: MappingProxyType(
             {
@@ -191,6 +193,7 @@ SHAPES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
                 "style": "",
                 "fontcolor": GREY,
                 "fontsize": "9",
+                "width": "0.2",
                 "height": "0.2",
                 "margin": "0.04,0.02",
             }
@@ -221,6 +224,7 @@ SHAPES: Mapping[Kind, Mapping[str, str]] = MappingProxyType(
                 "style": "",
                 "fontcolor": GREY,
                 "fontsize": "9",
+                "width": "0.2",
                 "height": "0.2",
                 "margin": "0.04,0.02",
             }

@@ -76,10 +76,14 @@ def told(state: StepState, *, deterministic: bool, limit: int) -> list[str]:
     """
     sign, time = LOOKS[state.status].sign, "" if deterministic else duration(state.seconds)
     if state.status is Status.SKIPPED:
-        parts = [f"{sign} {reason(state, deterministic=deterministic, limit=limit) or 'skipped'}"]
-        return parts if state.mapped or state.attempts < 2 else [*parts, tried(state)]
+        several = len({each for part in state.elements for each in part.reasons.values()}) > 1
+        why = reason(state, deterministic=deterministic, limit=limit)
+        if several or not why:
+            why = f"{count(state.skipped)} skipped" if state.skipped else "skipped"
+        return [f"{sign} {why}"]
     if state.status is Status.RETRYING:
-        return [f"{sign} retrying", *retrying(state, deterministic=deterministic)]
+        first, *rest = retrying(state, deterministic=deterministic)
+        return [f"{sign} {first}", *rest]
     if state.mapped and (state.done or not state.status.final):
         parts = [f"{sign} {elements(state)}", *put_aside(state), time]
     elif state.status is Status.COMPLETED and time:
@@ -109,9 +113,9 @@ def put_aside(state: StepState) -> list[str]:
 
 def retrying(state: StepState, *, deterministic: bool) -> list[str]:
     """Say what was tried, and when it will be tried again."""
-    parts = [f"attempt {count(state.attempts)} failed"] if state.attempts else []
+    said = f"retrying after attempt {count(state.attempts)}" if state.attempts else "retrying"
     at = "" if deterministic else clock(state.retry_at)
-    return [*parts, f"next at {at}"] if at else parts
+    return [said, f"next at {at}"] if at else [said]
 
 
 def tried(state: StepState) -> str:

@@ -126,15 +126,21 @@ def _lines(topology: Topology, edges: Wires, state: RunState | None) -> list[_Li
     idle: dict[int, list[str]] = {}
     for arm in edges.idle:
         idle.setdefault(arm.decider, []).append(_way(arm.case, arm.title))
+    capped = _capped(topology)
     for position, upstream in enumerate(edges.upstream):
-        level, branches = _placed(edges, levels, position, alone=sources == 1)
+        level, branches = _placed(topology, edges, levels, position, alone=sources == 1)
         levels.append(level)
         # A branch hangs on the last line further left, any other line on the one above.
         above = latest.get(level - 1) if branches else position - 1
-        follows = list(upstream) == [above] and level <= _DEEPEST
+        back = not branches and len(upstream) == 1 and level < levels[upstream[0]]
+        follows = list(upstream) == [above] and level <= _DEEPEST and not back
         latest[level] = position
         known = None if state is None else state.steps.get(topology.names[position])
-        notes = [*idle.get(position, ()), *_notes(topology, position)]
+        notes = [
+            *idle.get(position, ()),
+            *_notes(topology.nodes[position]),
+            *capped.get(position, ()),
+        ]
         label = _name(topology, edges, position, None if known is None else known.total)
         label += f" ({', '.join(notes)})" if notes else ""
         label += _sources(topology, edges, position, follows=follows)
@@ -142,7 +148,9 @@ def _lines(topology: Topology, edges: Wires, state: RunState | None) -> list[_Li
     return lines
 
 
-def _placed(edges: Wires, levels: Sequence[int], position: int, *, alone: bool) -> tuple[int, bool]:
+def _placed(
+    topology: Topology, edges: Wires, levels: Sequence[int], position: int, *, alone: bool
+) -> tuple[int, bool]:
     """Say how far a step is indented, and whether it begins a branch."""
     upstream = edges.upstream[position]
     if not upstream:
@@ -150,9 +158,24 @@ def _placed(edges: Wires, levels: Sequence[int], position: int, *, alone: bool) 
     if len(upstream) > 1:
         return max(0, min(levels[each] for each in upstream) - 1), False
     level = levels[upstream[0]]
-    if len(edges.downstream[upstream[0]]) > 1:
+    if len(edges.downstream[upstream[0]]) > 1 or edges.entries[position] is not None:
         return level + 1, True
-    return level, False
+    # What follows an arm that is the only one stands below the decision again.
+    return max(0, level - _left(topology, upstream[0], position)), False
+
+
+def _left(topology: Topology, tail: int, head: int) -> int:
+    """Count the arms that end between two steps."""
+    arms, inside = topology.demands.arms, set()
+    guard = arms[head]
+    while guard is not None:
+        inside.add((guard.position, guard.arm))
+        guard = arms[guard.position]
+    count, guard = 0, arms[tail]
+    while guard is not None and (guard.position, guard.arm) not in inside:
+        count += 1
+        guard = arms[guard.position]
+    return count
 
 
 def _way(case: str, name: str) -> str:
@@ -176,17 +199,31 @@ def _name(topology: Topology, edges: Wires, position: int, total: int | None) ->
     return label
 
 
-def _notes(topology: Topology, position: int) -> list[str]:
-    node, lot = topology.nodes[position], topology.demands.lots[position]
+def _notes(node: Node) -> list[str]:
     notes = traits(node.call)
     for axis in () if node.axis is None else node.axis.lineage:
         notes += chunked(axis)
         if axis.limit is not None:
             notes.append(at_once(axis.limit))
-    if lot is not None:
-        notes.append(at_once(lot.cap.limit))
     params = dict.fromkeys(_params(node))
     return [*notes, f"param {_listed(list(params))}"] if params else notes
+
+
+def _capped(topology: Topology) -> dict[int, list[str]]:
+    """Say at the first step of a group how many of its members may run at once."""
+    first: dict[int, int] = {}
+    members: dict[int, set[int]] = {}
+    for position, lot in enumerate(topology.demands.lots):
+        if lot is not None:
+            first.setdefault(id(lot.cap), position)
+            members.setdefault(id(lot.cap), set()).add(lot.member)
+    found: dict[int, list[str]] = {}
+    for identity, position in first.items():
+        lot = topology.demands.lots[position]
+        assert lot is not None
+        said = f"at most {count(lot.cap.limit)} of {count(len(members[identity]))} at once"
+        found[position] = [said]
+    return found
 
 
 def _params(node: Node) -> list[str]:
@@ -247,10 +284,10 @@ def described(step: StepState, *, deterministic: bool = False) -> str:
     >>> described(StepState("clean", Status.COMPLETED, 2, seconds=0.5, rows=12, columns=3))
     '✓ completed, 500 ms, 2 attempts, 12 × 3'
     """
-    parts = [f"{LOOKS[step.status].sign} {step.status.value}"]
+    sign, parts = LOOKS[step.status].sign, [step.status.value]
     if step.status is Status.RETRYING:
-        parts += retrying(step, deterministic=deterministic)
-    elif step.mapped and (step.done or not step.status.final):
+        parts = retrying(step, deterministic=deterministic)
+    elif step.mapped and step.status is not Status.SKIPPED and (step.done or not step.status.final):
         parts.append(f"{elements(step)} elements")
         parts += put_aside(step)
     if not deterministic:
@@ -260,7 +297,7 @@ def described(step: StepState, *, deterministic: bool = False) -> str:
     parts.append(dimensions(step.rows, step.columns))
     parts.append(reason(step, deterministic=deterministic, limit=_REASON))
     parts.append(error(step, deterministic=deterministic, limit=_REASON))
-    return ", ".join(part for part in parts if part)
+    return f"{sign} " + ", ".join(part for part in parts if part)
 
 
 def _left_out(steps: Sequence[StepState]) -> list[str]:

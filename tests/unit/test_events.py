@@ -8,14 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbflow.events import ElementRecords, ErrorRecord, Event, Status
-from nbflow.state import RunState, StepState
 from nbflow.preview import preview
+from nbflow.state import RunState, Shape, StepState
 
 ERROR = ErrorRecord("ValueError", "bad", "Traceback …")
 
 
 def planned(**totals: int | None) -> RunState:
-    return RunState.planned("r", "flow", totals, 1.0)
+    shapes = {name: Shape(total is not None, total) for name, total in totals.items()}
+    return RunState.planned("r", "flow", shapes, 1.0)
 
 
 def done(step: str, at: float = 2.0, status: Status = Status.COMPLETED) -> Event:

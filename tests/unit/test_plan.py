@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import strategies as st
 from strategies import trees, written
 
 from nbflow import Flow, chain, group, step
-from nbflow.plan import Plan, sizes
+from nbflow.expression import ListOf, nodes_in
+from nbflow.plan import Plan, Segment, sizes
+from nbflow.topology import Topology
 
 
 @step
@@ -116,7 +119,7 @@ def test_batches_cover_all_and_never_grow(count: int, threads: int) -> None:
     assert not found or found[-1] == 1
     # Few messages, whatever the number of elements.
     assert len(found) <= 2 * threads * (1 + (count + 1).bit_length())
-    assert sizes(count, threads, alone=True) == [1] * count
+    assert sizes(count, threads, together=1) == [1] * count
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
@@ -126,19 +129,61 @@ def test_any_plan_computes_every_node_once_and_in_order(tree: Any, threads: int)
     for variant in (flow, flow.options(fuse=False)):
         topology = variant.topology
         found = Plan.of(topology, threads)
-        placed: list[tuple[int, int]] = []
+        placed: Counter[int] = Counter()
         for number, segment in enumerate(found.segments):
             assert all(each < number for each in segment.upstream)
             reachable = {n for each in segment.upstream for n in found.segments[each].positions}
             for position in segment.positions:
                 assert number in found.homes[position]
-                before = {each for _, each in placed if each in segment.positions}
-                if topology.nodes[position].call.elements is None:
-                    assert set(topology.upstream[position]) <= reachable | before
-                    placed.append((number, position))
-                else:
-                    assert segment.positions == (position,)
-                    placed.extend((number, position) for _ in range(segment.stop - segment.start))
+                before = set(segment.positions)
+                assert set(needed(topology, segment, position)) <= reachable | before
+                # Lanes share what they compute; of the others, each computes its own.
+                if segment.lane is None or segment.lane.number == 0:
+                    placed[position] += segment.stop - segment.start if segment.region else 1
         for position, node in enumerate(topology.nodes):
-            count = 1 if node.call.elements is None else node.call.elements.count
-            assert sum(each == position for _, each in placed) == count
+            axis = node.axis
+            shared = [found.segments[home].lane for home in found.homes[position]]
+            if axis is not None and not any(shared):
+                assert placed[position] == axis.lineage[0].count
+            assert found.homes[position]
+
+
+def needed(topology: Topology, segment: Segment, position: int) -> tuple[int, ...]:
+    """Give what a step waits for; of the items of a map, only those of the batch."""
+    axis = topology.nodes[position].axis
+    if axis is None or not isinstance(axis.lineage[0].items, ListOf):
+        return topology.upstream[position]
+    members = axis.lineage[0].items.members[segment.start : segment.stop]
+    return tuple(topology.index[id(each)] for member in members for each in nodes_in(member))
+
+
+def test_a_map_over_what_comes_later_has_a_lane_for_each_thread() -> None:
+    lanes = [each.lane for each in plan(one.s(1) >> two.map(), threads=3).segments[1:]]
+    assert [(lane.number, lane.count, lane.capped) for lane in lanes] == [
+        (0, 3, False),
+        (1, 3, False),
+        (2, 3, False),
+    ]
+
+
+def test_a_capped_group_has_as_many_lanes_as_may_run_at_once() -> None:
+    segments = plan(group((one.s(i) >> two for i in range(5)), max_concurrency=2)).segments
+    assert [(each.lane.number, each.lane.count, each.lane.capped) for each in segments] == [
+        (0, 2, True),
+        (1, 2, True),
+    ]
+    assert [len(each.units) for each in segments] == [5, 5]
+
+
+def test_elements_computed_again_are_added_to_a_plan() -> None:
+    flow = one.map([1, 2, 3], on_error="collect") >> step(len) >> two
+    before = plan(flow)
+    redrive = before.redriven(flow.topology, {0: [1]}, 2)
+    fresh = redrive.plan.segments[redrive.first :]
+    assert [(each.positions, each.start, each.stop) for each in fresh] == [
+        ((0,), 1, 2),
+        ((1, 2), 0, 0),
+    ]
+    assert redrive.plan.segments[: redrive.first] == before.segments
+    assert fresh[1].upstream == redrive.plan.homes[0]
+    assert redrive.later == {1, 2}
