@@ -108,7 +108,7 @@ class Attempts:
                     return Outcome(absent, 0.0)
             fn, options = self._functions.get(work.function) or self._function(work.function)
             given = arguments(work.args, work.kwargs, value_of)
-            if type(given) is Absent:
+            if isinstance(given, Absent):
                 return Outcome(following(given, name), 0.0)
             if work.split_every is not None:
                 fn = called(fn, work.split_every)

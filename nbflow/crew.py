@@ -36,9 +36,7 @@ class Scope(Frame):
         self._opened: dict[str, Any] = {}
 
     @classmethod
-    def element(
-        cls, outer: Scope, key: Key, item: Any, number: int, label: str | None
-    ) -> Scope:
+    def element(cls, outer: Scope, key: Key, item: Any, number: int, label: str | None) -> Scope:
         """Make the scope of one element."""
         scope = cls.__new__(cls)
         scope.values = {}
@@ -112,11 +110,17 @@ class Unit:
 class Sink(Protocol):
     """Takes down how the steps of units end."""
 
-    def retrying(self, work: Work, unit: Unit, event: Event) -> None: ...
-    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None: ...
-    def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None: ...
-    def end(self, unit: Unit) -> None: ...
-    def cancel(self, unit: Unit) -> None: ...
+    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
+        """Take down how a step ended: its last attempt, and its value or why it is absent."""
+
+    def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
+        """Compute a map that is a part of the unit."""
+
+    def end(self, unit: Unit) -> None:
+        """Take down that all parts of a unit have ended."""
+
+    def cancel(self, unit: Unit) -> None:
+        """Take down that the rest of a unit is not computed."""
 
 
 class Crew:
@@ -179,7 +183,7 @@ class Crew:
         outcome = self.attempts.make(work, name, element, unit.attempt, scope.value_of)
         log = self.attempts.pad.take()
         if outcome.wait is not None and not self.attempts.stop():
-            self.sink.retrying(work, unit, self._retry(work, name, unit, outcome, log))
+            self.recorder.add(self._retry(work, name, unit, outcome, log))
             unit.attempt += 1
             return outcome.wait
         value = outcome.value
@@ -210,9 +214,7 @@ class Crew:
 
     # Maps in maps
 
-    def each(
-        self, sink: Any, scope: Scope, items: list[Any], labels: list[str] | None
-    ) -> None:
+    def each(self, sink: Any, scope: Scope, items: list[Any], labels: list[str] | None) -> None:
         """Compute all elements of a map, and wait for their end."""
         crew = Crew(self.attempts, self.recorder, sink)
         sink.expect(0, len(items))
@@ -261,18 +263,22 @@ class _Nested:
         self.errors: dict[int, Outcome] = {}
         self.logs: dict[int, list[str]] = {work.position: [] for work in loop.works}
 
-    def expect(self, start: int, size: int) -> None:
+    def expect(self, start: int, count: int) -> None:  # noqa: ARG002 - all of them, from the first
         for column in self.columns.values():
-            column.extend([Absent("", "it was not computed", failed=True)] * size)
+            column.extend([Absent("", "it was not computed", failed=True)] * count)
 
     def unit(self, scope: Scope, number: int, item: Any, label: str | None) -> Unit:
         inner = Scope.element(scope, self.loop.axis.key, item, number, label)
         return Unit(self.loop.parts, inner, number, number, label)
 
-    def retrying(self, work: Work, unit: Unit, event: Event) -> None:
-        pass
-
-    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
+    def done(
+        self,
+        work: Work,
+        unit: Unit,  # noqa: ARG002 - one outcome stands for all elements
+        outcome: Outcome,
+        value: Any,  # noqa: ARG002
+        log: str,
+    ) -> None:
         self.logs[work.position].append(log)
         if outcome.error is not None:
             self.errors.setdefault(work.position, outcome)

@@ -47,10 +47,10 @@ class Decision:
             return holds(self.name, value)
         try:
             known = self.taken(value) is not None
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a user's == may raise anything
             raise FlowError(
-                f"the selector {quoted(self.name)} returned a {type(value).__name__}, which cannot be "
-                f"compared with the cases ({error}); return one of {self._listed()}"
+                f"the selector {quoted(self.name)} returned a {type(value).__name__}, which cannot "
+                f"be compared with the cases ({error}); return one of {self._listed()}"
             ) from None
         if not known:
             raise FlowError(
@@ -84,7 +84,7 @@ def holds(name: str, value: Any) -> bool:
     """
     try:
         return bool(value)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - a user's __bool__ may raise anything
         raise FlowError(
             f"the predicate {quoted(name)} returned a {type(value).__name__}, which is neither "
             f"true nor false ({error}); return a bool, such as len(df) > 0"

@@ -396,8 +396,7 @@ class Execution:
 
     def _received(self, futures: list[Future[Any]]) -> list[Envelope]:
         try:
-            envelopes: list[Envelope] = self.client.gather(futures)
-            return envelopes
+            return list(self.client.gather(futures))
         except (CancelledError, KilledWorker) as error:
             raise RunError(
                 f"a result is no longer on the cluster, because a worker or the connection was "

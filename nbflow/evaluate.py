@@ -136,6 +136,7 @@ class Evaluation:
         self.failed = failed
 
     def looking_in(self, frame: Frame) -> ValueOf:
+        """Give what looks up the leaves of expressions in a frame."""
         index, params = self.topology.index, self.params
 
         def value_of(leaf: Any) -> Any:
@@ -148,6 +149,7 @@ class Evaluation:
         return value_of
 
     def compute(self, region: Region, frame: Frame) -> None:
+        """Compute the steps of a region in one frame."""
         for part in region.parts:
             if isinstance(part, int):
                 frame.values[part] = self.step(part, frame)
@@ -191,7 +193,8 @@ class Evaluation:
             return absent
         retry, attempt = node.call.definition.options.retry, 1
         while True:
-            entered = enter("call", self.topology.names[position], element_name(frame), attempt, never)
+            element = element_name(frame)
+            entered = enter("call", self.topology.names[position], element, attempt, never)
             try:
                 return self.attempt(node, name, value_of)
             except BaseException as error:
@@ -199,8 +202,7 @@ class Evaluation:
                 if wait is None and collects(node):
                     return Absent(name, f"{name} failed", collected=True)
                 if wait is None:
-                    step = self.topology.names[position]
-                    self.failed(step, element_name(frame), error, attempt)
+                    self.failed(self.topology.names[position], element, error, attempt)
                     raise
             finally:
                 leave(entered)
@@ -208,9 +210,10 @@ class Evaluation:
             attempt += 1
 
     def attempt(self, node: Node, name: str, value_of: ValueOf) -> Any:
+        """Make one attempt of a step."""
         call, options = node.call, node.call.definition.options
         given = arguments(node.args, node.kwargs, value_of)
-        if type(given) is Absent:
+        if isinstance(given, Absent):
             return following(given, name)
         own = len(call.args), frozenset(key for key, _ in call.kwargs)
         refused = unwanted(options.when, own, given) if options.when else None
@@ -400,18 +403,18 @@ def resolve(expression: Expression, value_of: ValueOf) -> Any:
     A list goes on without the members that were skipped; a tuple, a dict and an
     argument need all of theirs.
     """
-    kind = type(expression)
-    if kind is Const:
-        return expression.value  # type: ignore[union-attr]
-    if kind is ListOf:
-        values = [resolve(each, value_of) for each in expression.members]  # type: ignore[union-attr]
-        return gathered_list(values, inside=True)
-    if kind is TupleOf:
-        values = tuple([resolve(each, value_of) for each in expression.members])  # type: ignore[union-attr]
-        return first_absent(values) or values
-    if isinstance(expression, DictOf):
-        values = tuple([resolve(each, value_of) for each in expression.members])
-        return first_absent(values) or dict(zip(expression.keys, values, strict=True))
+    if isinstance(expression, Const):
+        return expression.value
+    if isinstance(expression, ListOf):
+        return gathered_list([resolve(each, value_of) for each in expression.members])
+    if isinstance(expression, (TupleOf, DictOf)):
+        values = [resolve(each, value_of) for each in expression.members]
+        absent = first_absent(values)
+        if absent is not None:
+            return absent
+        if isinstance(expression, TupleOf):
+            return tuple(values)
+        return dict(zip(expression.keys, values, strict=True))
     if isinstance(expression, Choice):
         return _chosen(expression, value_of)
     return value_of(expression)

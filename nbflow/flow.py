@@ -361,10 +361,8 @@ class Flow(Composable):
         SignatureError
             If it cannot be called with one argument.
         """
-        if isinstance(handler, Composable):
-            handling = handler._flow()
-        else:
-            handling = function_flow(handler)
+        placed_already = isinstance(handler, Composable)
+        handling = handler._flow() if placed_already else function_flow(handler)
         # Said here rather than when it is needed most.
         connected(constant([]), handling).ready()
         return Flow(self.expression, self._names, self._label, (*self._handlers, handling))

@@ -45,7 +45,7 @@ def elements_of(value: Any, size: int | None = None) -> list[Any]:
         if is_frame(value):
             rows = size or max(1, -(-len(value) // SLICES))
             return [value.iloc[start : start + rows] for start in range(0, len(value), rows)]
-        value = list(value) if isinstance(value, Sized) else _bounded(value)
+        value = list(value) if hasattr(value, "__len__") else _bounded(value)
     if size is None:
         return list(value)
     return [value[start : start + size] for start in range(0, len(value), size)]

@@ -112,7 +112,6 @@ class Plan:
         """Whether lanes share work, for which they need a desk on the scheduler."""
         return any(each.lane is not None for each in self.segments)
 
-
     def redriven(
         self, topology: Topology, dead: Mapping[int, Sequence[int]], threads: int
     ) -> Redrive:

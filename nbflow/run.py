@@ -494,12 +494,11 @@ def wait_for_end(started: Run) -> None:
     __tracebackhide__ = True
     try:
         started.wait()
-        return
     except KeyboardInterrupt:
-        print(
-            f"stopped waiting; run {quoted(started.id)} goes on (interrupt once more to cancel it)",
-            file=sys.stderr,
-        )
+        said = f"stopped waiting; run {quoted(started.id)} goes on"
+        sys.stderr.write(f"{said} (interrupt once more to cancel it)\n")
+    else:
+        return
     try:
         started.wait(_SECOND_THOUGHTS_SECONDS)
     except KeyboardInterrupt:

@@ -152,13 +152,13 @@ class StepState:
             retry_at=None,
         )
 
-
     def without(self, numbers: Sequence[int]) -> StepState:
         """Give the state before some of the elements were computed."""
         fresh = StepState(self.name, total=self.total, mapped=True)
         for part in self.elements:
             cuts = [n for n in numbers if part.start <= n < part.stop]
-            for start, stop in zip([part.start, *(n + 1 for n in cuts)], [*cuts, part.stop]):
+            starts, stops = [part.start, *(n + 1 for n in cuts)], [*cuts, part.stop]
+            for start, stop in zip(starts, stops, strict=True):
                 if start < stop:
                     event = Event(self.name, Status.RUNNING, self.started or 0.0)
                     fresh = fresh._apply_new(event, part.within(start, stop))

@@ -87,12 +87,13 @@ def letters_table(state: RunState) -> pd.DataFrame:
 
 
 def _cells(values: Sequence[Any]) -> pd.Series[Any]:
+    import numpy as np
     import pandas as pd
 
-    cells = pd.Series([None] * len(values), dtype="object")
+    cells = np.empty(len(values), dtype=object)
     for number, value in enumerate(values):
-        cells.iat[number] = value
-    return cells.infer_objects()
+        cells[number] = value
+    return pd.Series(cells).infer_objects()
 
 
 def dead_of(state: RunState) -> dict[str, list[int]]:

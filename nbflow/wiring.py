@@ -333,7 +333,9 @@ def listed(items: Expression) -> Expression:
     if isinstance(items, TupleOf):
         return ListOf(items.members)
     if isinstance(items, DictOf):
-        raise SignatureError("a map goes over a list, not over a dict; write list(the_dict.items())")
+        raise SignatureError(
+            "a map goes over a list, not over a dict; write list(the_dict.items())"
+        )
     return items
 
 

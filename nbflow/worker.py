@@ -20,6 +20,7 @@ from nbflow.capture import captured
 from nbflow.context import is_cancelled
 from nbflow.crew import Crew, Scope, Unit
 from nbflow.desk import take
+from nbflow.elements import Elements
 from nbflow.errors import TransferError
 from nbflow.evaluate import barred, following, items_of, resolve
 from nbflow.events import Event, Status
@@ -27,7 +28,6 @@ from nbflow.expression import Const, Item, ListOf, leaves
 from nbflow.failure import recorded
 from nbflow.items import labels_of
 from nbflow.order import Envelope, Loop, Order, Ref, Results, Span, Work
-from nbflow.portions import Portions
 from nbflow.recorder import Recorder
 from nbflow.transfer import Parcel
 
@@ -245,9 +245,6 @@ class _Steps:
     def __init__(self, task: _Task) -> None:
         self.task = task
 
-    def retrying(self, work: Work, unit: Unit, event: Event) -> None:
-        self.task.recorder.add(event)
-
     def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
         self.task.recorder.add(_ended(work, unit, outcome, log, self.task.recorder.address))
         envelope = self.task.envelope
@@ -321,75 +318,3 @@ def _ended(work: Work, unit: Unit, outcome: Outcome, log: str, address: str) -> 
         outcome.error,
         reason,
     )
-
-
-class Elements:
-    """Takes down how the elements of a map end."""
-
-    def __init__(self, loop: Loop, recorder: Recorder, start: int) -> None:
-        self.loop = loop
-        self.works = loop.works
-        self.recorder = recorder
-        self.columns: dict[int, list[Any]] = {work.position: [] for work in self.works}
-        self.portions = {w.position: Portions(w.name, recorder, start) for w in self.works}
-        self.spans: list[Span] = []
-        self.holes: set[int] = set()
-        self._first = 0
-
-    def expect(self, start: int, count: int) -> None:
-        """Make room for neighbouring elements."""
-        self._first = len(next(iter(self.columns.values()))) - start
-        self.spans.append((start, start + count))
-        nothing = Absent("", "it was not computed", failed=True)
-        for column in self.columns.values():
-            column.extend([nothing] * count)
-
-    def unit(self, scope: Scope, number: int, item: Any, label: str | None) -> Unit:
-        """Make the unit of one element."""
-        inner = Scope.element(scope, self.loop.axis.key, item, number, label)
-        return Unit(self.loop.parts, inner, number + self._first, number, label)
-
-    def retrying(self, work: Work, unit: Unit, event: Event) -> None:
-        self.recorder.add(event)
-
-    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
-        portions = self.portions[work.position]
-        portions.add(unit.number, outcome, log, unit.attempt, unit.label)
-        if outcome.error is not None and work.collect:
-            portions.put_aside(unit.number, unit.scope.item)
-        if type(value) is Absent:
-            self.holes.add(work.position)
-        if self.recorder.due():
-            portions.send()
-
-    def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
-        """Compute a map inside of an element, which counts as one piece of it."""
-        crew.nested(loop, unit, self)
-
-    def end(self, unit: Unit) -> None:
-        values = unit.scope.values
-        for position, column in self.columns.items():
-            column[unit.slot] = values[position]
-
-    def cancel(self, unit: Unit) -> None:
-        self.holes.update(self.columns)
-
-    def fill(self, envelope: Envelope, whole: dict[int, Any] | None = None) -> None:
-        """Put the values into an envelope: those of a whole map, or the elements here."""
-        for position, column in self.columns.items():
-            portions = self.portions[position]
-            portions.send(last=True)
-            envelope.nbytes += portions.nbytes
-            if whole is None:
-                envelope.values[position] = column
-                continue
-            from nbflow.absence import gathered_list
-
-            value = whole[position] = gathered_list(column)
-            if type(value) is Absent:
-                envelope.absent[position] = value
-            else:
-                envelope.values[position] = value
-        if whole is None:
-            envelope.spans = tuple(self.spans)
-            envelope.holes = frozenset(self.holes)

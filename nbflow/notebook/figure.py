@@ -61,7 +61,7 @@ class Figure:
         Parameters
         ----------
         total
-            How many there are, where the run has told.
+            How many the outermost map has, where the run has told.
 
         Examples
         --------
@@ -70,8 +70,9 @@ class Figure:
         >>> parse.suffix(), parse.suffix(37)
         (' × …', ' × 37')
         """
-        told = total if self.depth == 1 else None
-        return "".join(f" × {numbered(told if each is None else each)}" for each in self.times)
+        if self.times[:1] == (None,) and len(self.times) == self.depth:
+            return "".join(f" × {numbered(each)}" for each in (total, *self.times[1:]))
+        return "".join(f" × {numbered(each)}" for each in self.times)
 
 
 @dataclass(frozen=True, slots=True)

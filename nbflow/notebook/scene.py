@@ -188,7 +188,7 @@ def _arrows(edges: Wires, home: Mapping[int, Figure]) -> list[Arrow]:
                 continue
             ends = tail.key, figure.key
             found[ends] = found.get(ends, True) and each in waited
-            if (each, position) in edges.cases:
+            if tail.kind is Kind.BRANCH and (each, position) in edges.cases:
                 cases.setdefault(ends, {}).update(dict.fromkeys(edges.cases[each, position]))
                 entry = edges.entries[position]
                 if entry is None or entry.position != each:

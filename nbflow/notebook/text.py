@@ -190,8 +190,8 @@ def _name(topology: Topology, edges: Wires, position: int, total: int | None) ->
         label = f"◇ {label}"
     if node.axis is not None:
         counts = [axis.count for axis in node.axis.lineage]
-        if len(counts) == 1 and counts[0] is None:
-            counts = [total]
+        if counts[0] is None:
+            counts[0] = total
         label += "".join(f" × {numbered(each)}" for each in counts)
     if entry is not None:
         cases = edges.cases.get((entry.position, position), ())

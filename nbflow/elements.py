@@ -1,0 +1,82 @@
+"""The elements of a map that one task computes: where their values and records go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nbflow.absence import Absent, gathered_list
+from nbflow.attempt import Outcome
+from nbflow.crew import Crew, Scope, Unit
+from nbflow.order import Envelope, Loop, Span, Work
+from nbflow.portions import Portions
+from nbflow.recorder import Recorder
+
+
+class Elements:
+    """Takes down how the elements of a map end."""
+
+    def __init__(self, loop: Loop, recorder: Recorder, start: int) -> None:
+        self.loop = loop
+        self.works = loop.works
+        self.recorder = recorder
+        self.columns: dict[int, list[Any]] = {work.position: [] for work in self.works}
+        self.portions = {w.position: Portions(w.name, recorder, start) for w in self.works}
+        self.spans: list[Span] = []
+        self.holes: set[int] = set()
+        self._first = 0
+
+    def expect(self, start: int, count: int) -> None:
+        """Make room for neighbouring elements."""
+        self._first = len(next(iter(self.columns.values()))) - start
+        self.spans.append((start, start + count))
+        nothing = Absent("", "it was not computed", failed=True)
+        for column in self.columns.values():
+            column.extend([nothing] * count)
+
+    def unit(self, scope: Scope, number: int, item: Any, label: str | None) -> Unit:
+        """Make the unit of one element."""
+        inner = Scope.element(scope, self.loop.axis.key, item, number, label)
+        return Unit(self.loop.parts, inner, number + self._first, number, label)
+
+    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
+        """Take down how a step ended for one element."""
+        portions = self.portions[work.position]
+        portions.add(unit.number, outcome, log, unit.attempt, unit.label)
+        if outcome.error is not None and work.collect:
+            portions.put_aside(unit.number, unit.scope.item)
+        if type(value) is Absent:
+            self.holes.add(work.position)
+        if self.recorder.due():
+            portions.send()
+
+    def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
+        """Compute a map inside of an element, which counts as one piece of it."""
+        crew.nested(loop, unit, self)
+
+    def end(self, unit: Unit) -> None:
+        """Keep the values of an element."""
+        values = unit.scope.values
+        for position, column in self.columns.items():
+            column[unit.slot] = values[position]
+
+    def cancel(self, unit: Unit) -> None:  # noqa: ARG002 - the step is cancelled as a whole
+        """Remember that not all elements were computed."""
+        self.holes.update(self.columns)
+
+    def fill(self, envelope: Envelope, whole: dict[int, Any] | None = None) -> None:
+        """Put the values into an envelope: those of a whole map, or the elements here."""
+        for position, column in self.columns.items():
+            portions = self.portions[position]
+            portions.send(last=True)
+            envelope.nbytes += portions.nbytes
+            if whole is None:
+                envelope.values[position] = column
+                continue
+            value = whole[position] = gathered_list(column)
+            if type(value) is Absent:
+                envelope.absent[position] = value
+            else:
+                envelope.values[position] = value
+        if whole is None:
+            envelope.spans = tuple(self.spans)
+            envelope.holes = frozenset(self.holes)
