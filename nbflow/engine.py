@@ -113,7 +113,7 @@ class Execution:
         if not fresh:
             return
         ear = _Ear.of(self.client)
-        if self.plan.shares or self._locks():
+        if self.plan.shares or self._waits():
             install(self.client)
             weakref.finalize(self, forget, self.client, self._nonce)
         orders = Orders(
@@ -133,8 +133,10 @@ class Execution:
         self._send(list(fresh))
         threading.Thread(target=self._watch, name="nbflow-watch", daemon=True).start()
 
-    def _locks(self) -> bool:
-        return any(node.call.definition.options.lock for node in self.topology.nodes)
+    def _waits(self) -> bool:
+        """Tell whether steps may give up their slot while they wait."""
+        options = [node.call.definition.options for node in self.topology.nodes]
+        return any(each.lock or each.retry for each in options)
 
     # What is sent
 

@@ -156,7 +156,8 @@ def _placed(
     if not upstream:
         return (0, False) if alone else (1, True)
     if len(upstream) > 1:
-        return max(0, min(levels[each] for each in upstream) - 1), False
+        outer = (levels[each] - max(1, _left(topology, each, position)) for each in upstream)
+        return max(0, min(outer)), False
     level = levels[upstream[0]]
     if len(edges.downstream[upstream[0]]) > 1 or edges.entries[position] is not None:
         return level + 1, True

@@ -29,7 +29,7 @@ from nbflow.events import Status
 from nbflow.notebook.draw import digraph
 from nbflow.state import RunState, Shape
 
-NODE = re.compile(r"^\t(\w+) \[", re.MULTILINE)
+NODE = re.compile(r"^\t+(\w+) \[", re.MULTILINE)
 EDGE = re.compile(r"^\t(\w+) -> (\w+)(.*)$", re.MULTILINE)
 
 
@@ -222,8 +222,10 @@ def test_a_run_shows_sign_time_attempts_and_sizes() -> None:
     given = {"clean": Status.FAILED, "merge": Status.SKIPPED, "load": Status.SKIPPED}
     source = digraph(flow, state=run_of(flow, given)).source
     assert r'label="extract\n✓ 250 ms"' in source
-    assert r'label="clean\n✗ failed · 250 ms · 3 attempts"' in source
-    assert r'label="load\n– skipped"' in source
+    assert (
+        r"""label="clean\n✗ failed · 250 ms · 3 attempts\nKeyError: 'sales'" """.strip() in source
+    )
+    assert r"""label="load\n– 'clean' failed" """.strip() in source
     assert 'label=" 1,204 × 2 "' in source
 
 
@@ -232,7 +234,8 @@ def test_every_status_has_a_sign_and_a_word_or_a_time(status: Status) -> None:
     flow = extract >> clean
     source = digraph(flow, state=run_of(flow, {"clean": status})).source
     said = line_of(source, r'"clean\n')
-    assert status.value in said or "✓ 250 ms" in said
+    # What was skipped has its reason in place of the word.
+    assert status.value in said or "✓ 250 ms" in said or "– 'clean' failed" in said
 
 
 def test_a_stack_counts_its_members_by_status_and_looks_like_the_worst() -> None:
@@ -249,7 +252,7 @@ def test_a_mapped_step_shows_how_far_it_is() -> None:
         "r", "f", {"parse": Shape(mapped=True, total=100), "merge": Shape()}, 0.0
     )
     source = digraph(flow, state=fresh.apply([mapped_event("parse", 37, 1.0, failed=2)])).source
-    assert r"parse × 100\n◐ 37/100 · ✗ 2 failed" in source
+    assert r"parse × 100\n◐ 35/100 · ✗ 2 failed" in source
 
 
 def test_a_deterministic_run_shows_no_times() -> None:
@@ -279,11 +282,14 @@ def test_user_text_never_becomes_an_attribute_or_a_node() -> None:
 
 
 PROGRAM = """
-from gallery import clean, etl, load, merge, run_of, wide
+from nbflow import branch, group
+from gallery import clean, etl, extract, load, merge, parse, run_of, wide
 from nbflow.events import Status
 from nbflow.notebook.picture import picture
 from nbflow.notebook.report import report
-for flow in (etl(), wide(30), [4 >> clean, 5 >> load] >> merge):
+mapped = extract >> (clean >> branch(parse, load, 0)).map(max_concurrency=2) >> merge
+capped = group((extract.s(n) >> clean for n in range(5)), max_concurrency=2) >> merge
+for flow in (etl(), wide(30), [4 >> clean, 5 >> load] >> merge, mapped, capped):
     print(picture(flow).html)
     print(report(flow, run_of(flow, {"clean": Status.FAILED})).html)
 """
