@@ -46,15 +46,13 @@ def failures_of(state: RunState) -> list[Failure]:
     for each in failed:
         if each.error is None:
             continue
-        element = next(
-            (
-                part.labels.get(number, number)
-                for part in each.elements
-                for number in part.errors
-                if number not in part.letters
-            ),
-            None,
-        )
+        failing = {
+            number: part.labels.get(number, number)
+            for part in each.elements
+            for number in part.errors
+            if number not in part.letters
+        }
+        element = failing[min(failing)] if failing else None
         error = revived(each.error)
         found.append(Failure(each.name, element, error, each.attempts, each.worker))
     return found

@@ -35,6 +35,7 @@ from nbflow.events import Event, Status
 from nbflow.failure import recorded, with_sources
 from nbflow.order import LARGE, Envelope, Orders, Results
 from nbflow.plan import Plan, Redrive, Segment
+from nbflow.recorder import running_here
 from nbflow.state import RunState, Shape, StepState
 from nbflow.topology import Topology
 from nbflow.transfer import Parcel, local_modules_by_value
@@ -244,26 +245,31 @@ class Execution:
             if self.state.status.final or self._cancelled:
                 return False
             self._cancelled = True
-            pending = {n for n, s in self.state.steps.items() if s.status is Status.PENDING}
+        started = self._told_to_stop()
         names = self.topology.names
-        with suppress(Exception):
-            # Without a cluster nothing runs that could be told.
-            self.client.run(_cancel_here, self._nonce, wait=False)
+        with self.changed:
+            steps = self.state.steps
+            pending = {n for n, s in steps.items() if s.status is Status.PENDING} - started
         idle = [
             number
-            for number, segment in enumerate(self.plan.segments)
-            if number in self._orders and {names[p] for p in segment.positions} <= pending
+            for number in self._orders
+            if {names[p] for p in self.plan.segments[number].positions} <= pending
         ]
         with suppress(Exception):
             self.client.cancel([self.futures[each] for each in idle])
-        self._fold(
-            [
-                Event(name, Status.CANCELLED, time.time(), reason="the run was cancelled")
-                for name in pending
-                if any(names.index(name) in self.plan.segments[n].positions for n in idle)
-            ]
-        )
+        never = {names[p] for number in idle for p in self.plan.segments[number].positions}
+        self._fold([_cancelled_event(name) for name in names if name in never])
         return True
+
+    def _told_to_stop(self) -> set[str]:
+        """Tell all workers of the end of the run; name the steps that they are in."""
+        try:
+            answers = self.client.sync(
+                self.client._run, _cancel_here, self._nonce, callback_timeout=_ANSWER_SECONDS
+            )
+        except Exception:  # noqa: BLE001 - without a cluster nothing runs that could be told
+            return set()
+        return {name for each in answers.values() for name in each}
 
     def _watch(self) -> None:
         """Wait until Dask has ended, and fill in what no event has told."""
@@ -478,6 +484,9 @@ class _Ear:
             execution.receive(packed)
 
 
+# So long may workers take to answer; one that computes in C may take longer.
+_ANSWER_SECONDS = 3.0
+
 # What travels with the graph passes through the scheduler, and Dask warns above 10 MB.
 _GRAPH_BYTES = 4_000_000
 
@@ -499,8 +508,13 @@ def pick_element(envelope: Envelope, position: int, number: int) -> Envelope:
     return envelope.element(position, number)
 
 
-async def _cancel_here(nonce: str) -> None:
+async def _cancel_here(nonce: str) -> list[str]:
     cancel_run(nonce)
+    return running_here(nonce)
+
+
+def _cancelled_event(name: str) -> Event:
+    return Event(name, Status.CANCELLED, time.time(), reason="the run was cancelled")
 
 
 def shapes(topology: Topology) -> dict[str, Shape]:

@@ -31,6 +31,7 @@ class Recorder:
         self._running: tuple[str, float, int] | None = None
         self._sent = time.perf_counter()
         self._lock = threading.Lock()
+        self.current: str | None = None
 
     def __enter__(self) -> Recorder:
         _flusher.watch(self)
@@ -46,6 +47,7 @@ class Recorder:
         """Take note of the step that runs now."""
         with self._lock:
             self._running = (step, at, attempt)
+            self.current = step
         if self.due():
             self.flush()
 
@@ -53,7 +55,7 @@ class Recorder:
         """Take note of something that is over."""
         with self._lock:
             self._events.append(event)
-            self._running = None
+            self._running = self.current = None
 
     def due(self) -> bool:
         """Tell whether it is time to send."""
@@ -90,6 +92,10 @@ class _Flusher:
             self._thread.start()
         self._wake.set()
 
+    def current(self, run: str) -> list[str]:
+        recorders = list(self._recorders.values())
+        return [each.current for each in recorders if each.run == run and each.current is not None]
+
     def forget(self, recorder: Recorder) -> None:
         self._recorders.pop(id(recorder), None)
 
@@ -105,3 +111,8 @@ class _Flusher:
 
 
 _flusher = _Flusher()
+
+
+def running_here(run: str) -> list[str]:
+    """Name the steps of a run that this process is in the middle of."""
+    return _flusher.current(run)

@@ -141,7 +141,7 @@ class StepState:
             rows=_sum(self.rows, records.rows, first=not self.elements),
             columns=records.columns if not self.elements else max_of(self.columns, records.columns),
             bytes=(self.bytes or 0) + records.bytes,
-            error=self.error or _first_error(records),
+            error=_first_error(self, records),
             done=done,
             failed=failed,
             skipped=skipped,
@@ -165,9 +165,17 @@ class StepState:
         return replace(fresh, status=Status.PENDING, started=None, worker="")
 
 
-def _first_error(records: ElementRecords) -> ErrorRecord | None:
-    aside = records.letters
-    return next((each for n, each in records.errors.items() if n not in aside), None)
+def _first_error(state: StepState, records: ElementRecords) -> ErrorRecord | None:
+    """Give the error of the first element that failed, whichever was heard of first."""
+    if not records.failed:
+        return state.error
+    failed = [
+        (number, error)
+        for part in (*state.elements, records)
+        for number, error in part.errors.items()
+        if number not in part.letters
+    ]
+    return min(failed, key=lambda each: each[0])[1]
 
 
 def _reason(state: StepState, records: ElementRecords, status: Status | None) -> str:

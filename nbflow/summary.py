@@ -107,7 +107,11 @@ def dead_of(state: RunState) -> dict[str, list[int]]:
 
 def first_failed(state: StepState) -> int | None:
     """Give the number of the first element that failed."""
-    return min((number for part in state.elements for number in part.errors), default=None)
+    failed = [
+        number for part in state.elements for number in part.errors if number not in part.letters
+    ]
+    aside = [number for part in state.elements for number in part.errors]
+    return min(failed or aside, default=None)
 
 
 def number_of(state: StepState, element: str) -> int | None:
@@ -144,7 +148,7 @@ def note_of(run_id: str, failed: list[StepState]) -> str:
         The steps that failed, the first one first.
     """
     first = failed[0]
-    element = next((n for part in first.elements for n in part.errors), None)
+    element = first_failed(first)
     name = first.name if element is None else f"{first.name}[{element}]"
     where = f" in run {quoted(run_id)} on worker {first.worker or 'unknown'}"
     if is_deterministic():

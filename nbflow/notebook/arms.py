@@ -87,7 +87,7 @@ class Wires:
     idle: Sequence[IdleArm]
 
     @cached_property
-    def upstream(self) -> tuple[tuple[int, ...], ...]:
+    def drawn(self) -> tuple[tuple[int, ...], ...]:
         """For each step, all the steps that an edge leads from."""
         found = []
         for data, order, entry in zip(self.data, self.order_only, self.entries, strict=True):
@@ -101,8 +101,18 @@ class Wires:
         return tuple(found)
 
     @cached_property
+    def upstream(self) -> tuple[tuple[int, ...], ...]:
+        """For each step, all that it comes after: also by way of an arm without steps."""
+        found = list(self.drawn)
+        for arm in self.idle:
+            for consumer, _ in arm.consumers:
+                if arm.decider not in found[consumer]:
+                    found[consumer] = (*found[consumer], arm.decider)
+        return tuple(found)
+
+    @cached_property
     def downstream(self) -> tuple[tuple[int, ...], ...]:
-        """For each step, all the steps that an edge leads to."""
+        """For each step, all that comes after it."""
         found: list[list[int]] = [[] for _ in self.upstream]
         for position, upstream in enumerate(self.upstream):
             for each in upstream:

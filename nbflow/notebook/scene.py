@@ -182,7 +182,7 @@ def _arrows(edges: Wires, home: Mapping[int, Figure]) -> list[Arrow]:
     idle: set[tuple[str, str]] = set()
     for position, figure in home.items():
         waited = edges.order_only[position]
-        for each in edges.upstream[position]:
+        for each in edges.drawn[position]:
             tail = home.get(each)
             if tail is None or tail is figure:
                 continue

@@ -235,7 +235,8 @@ def _params(node: Node) -> list[str]:
 def _sources(topology: Topology, edges: Wires, position: int, *, follows: bool) -> str:
     """Name the steps that a step gets something from, unless they are seen."""
     names, waited = topology.names, edges.order_only[position]
-    flowing = [names[each] for each in edges.upstream[position] if each not in waited]
+    above = edges.drawn[position] or edges.upstream[position]
+    flowing = [names[each] for each in above if each not in waited]
     said = f" ← {_listed(flowing)}" if flowing and not follows else ""
     if waited:
         said += f", after {_listed([names[each] for each in waited])}"
