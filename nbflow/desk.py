@@ -33,7 +33,7 @@ from distributed.utils import sync
 from nbflow.errors import ClusterError, RunCancelledError, RunError, quoted
 
 # What the messages look like; another number when they change.
-_PROTOCOL = 1
+_PROTOCOL = 2
 # Waiting threads of one worker that give up their slot. Each is a thread of the
 # process, and thousands of steps may want the same lock.
 _MOST_AWAY = 64
@@ -93,7 +93,9 @@ class Spans:
         self._lanes: dict[int, _Lane] = {}
         self._fenced: set[str] = set()
 
-    def take(self, lane: int, token: str, lanes: int, wanted: int | None = None) -> Span | None:
+    def take(
+        self, lane: int, token: str, lanes: int, wanted: int | None = None, least: int = 1
+    ) -> Span | None:
         """Give the next span to a lane, or None if nothing is left for it.
 
         Parameters
@@ -106,6 +108,8 @@ class Spans:
             How many lanes there are.
         wanted
             How many numbers to give at most.
+        least
+            How many to give at least, if there are as many.
         """
         if token in self._fenced:
             return None
@@ -117,7 +121,7 @@ class Spans:
         if left <= 0:
             return None
         # Large spans first and small ones last, so that the lanes end together.
-        size = -(-left // (2 * max(1, lanes)))
+        size = min(left, max(least, -(-left // (2 * max(1, lanes)))))
         start, stop = self._next, self._next + (size if wanted is None else min(size, wanted))
         self._next = stop
         mine.note(start, stop)
@@ -213,6 +217,7 @@ class Desk(SchedulerPlugin):
         total: int,
         lanes: int,
         wanted: int | None,
+        least: int,
         task: tuple[Any, int] | None,
     ) -> None:
         """Answer a lane: with a span, or nothing, or what is wrong."""
@@ -230,7 +235,7 @@ class Desk(SchedulerPlugin):
         if spans.total != total:
             self._answer(worker, token, {"first": spans.total})
             return
-        self._answer(worker, token, {"span": spans.take(lane, incarnation, lanes, wanted)})
+        self._answer(worker, token, {"span": spans.take(lane, incarnation, lanes, wanted, least)})
 
     def forget(self, prefix: str) -> None:
         """Drop the queues of a run."""
@@ -392,6 +397,7 @@ def take(
     total: int,
     lanes: int,
     wanted: int | None = None,
+    least: int = 1,
 ) -> Span | None:
     """Take the next span of a queue, in a task.
 
@@ -411,6 +417,8 @@ def take(
     wanted
         How many numbers to take at most. None takes many at first, and fewer towards
         the end.
+    least
+        How many to take at least, if there are as many.
 
     Returns
     -------
@@ -437,6 +445,7 @@ def take(
             total=total,
             lanes=lanes,
             wanted=wanted,
+            least=least,
             task=talk.task(),
         )
         answer = talk.hear()

@@ -406,7 +406,8 @@ def resolve(expression: Expression, value_of: ValueOf) -> Any:
     if isinstance(expression, Const):
         return expression.value
     if isinstance(expression, ListOf):
-        return gathered_list([resolve(each, value_of) for each in expression.members])
+        values = [resolve(each, value_of) for each in expression.members]
+        return gathered_list(values, inside=True)
     if isinstance(expression, (TupleOf, DictOf)):
         values = [resolve(each, value_of) for each in expression.members]
         absent = first_absent(values)

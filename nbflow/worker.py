@@ -159,8 +159,11 @@ class _Task:
         loop = self.order.loop
         together = None if loop is None else loop.axis.together
         while not self.attempts.stop():
-            wanted = together or (self._pace() if lane.capped else None)
-            span = take(queue, lane.number, token, total, lane.count, wanted)
+            pace = self._pace()
+            wanted = together or (pace if lane.capped else None)
+            # To ask for more takes milliseconds, so what is taken should not take less.
+            least = 1 if wanted else pace
+            span = take(queue, lane.number, token, total, lane.count, wanted, least)
             if span is None:
                 return
             yield span
