@@ -46,10 +46,7 @@ def test_the_edges_lead_from_every_step_to_whatever_needs_it(written) -> None:
         reached.append(set(above).union(*(reached[each] for each in above)))
     # An edge is only left out where other edges lead the same way.
     for position, needed in enumerate(topology.upstream):
-        guard = topology.demands.arms[position]
-        for each in needed:
-            decides = topology.nodes[each].call.decision is not None
-            assert each in reached[position] or decides, (position, each, guard)
+        assert set(needed) <= reached[position]
 
 
 @settings(max_examples=60, deadline=None)
@@ -63,6 +60,6 @@ def test_any_run_is_reported(written, data) -> None:
     state = planned(flow).apply(event(name, status, 1001.0) for name, status in pairs)
     made = report(flow, state)
     assert made.picture is not None
-    assert made.picture.dot
+    assert made.picture.svg
     assert made.html.startswith("<div")
     assert all(name in made.text for name in flow.steps)

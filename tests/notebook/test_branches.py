@@ -6,7 +6,7 @@ import re
 from enum import Enum
 
 import pytest
-from gallery import event, extract, load, named, planned, run_of
+from gallery import HOSTILE, event, extract, load, named, planned, run_of
 
 from nbflow import Flow, branch, param, switch
 from nbflow.events import Status
@@ -269,6 +269,28 @@ def test_the_text_tells_branches_in_words() -> None:
         "join ← heavy, tidy"
     )
     assert "◇ is_big (False: nothing)" in tree(raw >> branch(is_big, heavy))
+
+
+def test_hostile_cases_conditions_and_reasons_stay_text() -> None:
+    from xml.etree import ElementTree
+
+    def condition(value: object) -> bool:
+        return True
+
+    condition.__name__ = HOSTILE[0]
+    cases = {name: heavy.options(when=condition).s(n) for n, name in enumerate(HOSTILE)}
+    flow = raw >> switch(named(HOSTILE[2]), cases) >> join
+    reason = f"{HOSTILE[6]} was {HOSTILE[3]}"
+    state = state_of(flow, **dict.fromkeys(flow.steps[2:-1], reason))
+    for each in (digraph(flow, collapse=False), digraph(flow, state=state, collapse=False)):
+        assert len(EDGE.findall(each.source)) == 2 * len(HOSTILE) + 1
+        assert "label=<" not in each.source
+    svg = picture(flow, state, collapse=False).svg or ""
+    kinds = {each.tag.rpartition("}")[2] for each in ElementTree.fromstring(svg).iter()}
+    assert kinds <= {"svg", "g", "title", "path", "polygon", "ellipse", "text", "a", "polyline"}
+    edge = re.compile(r'    \w+ -->(\|"[^"|<>`\\\[\]{}()]*"\|)? \w+')
+    few = mermaid(raw >> switch(named("kind"), dict(zip(HOSTILE[:8], [heavy, light] * 4))))
+    assert all(edge.fullmatch(line) for line in few.splitlines() if "-->" in line)
 
 
 def test_case_names_are_short_words() -> None:
