@@ -217,8 +217,8 @@ class Desk(SchedulerPlugin):
         total: int,
         lanes: int,
         wanted: int | None,
-        least: int,
         task: tuple[Any, int] | None,
+        least: int = 1,
     ) -> None:
         """Answer a lane: with a span, or nothing, or what is wrong."""
         if task is not None and self._running(worker, *task) is None:
