@@ -13,7 +13,7 @@ class Absent:
     Attributes
     ----------
     culprit
-        The step or element that it began with.
+        The step or element that it began with; empty for an arm that does not exist.
     reason
         Why, in words, for the one that is absent here.
     failed
@@ -30,6 +30,8 @@ class Absent:
 
     def following(self) -> Absent:
         """Give what this means for a step that needs the value."""
+        if not self.culprit:
+            return self
         how = "failed" if self.failed or self.collected else "was skipped"
         reason = f"{self.culprit} {how}"
         return Absent(self.culprit, reason, self.failed, self.collected)

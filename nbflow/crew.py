@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any, Protocol
@@ -250,6 +251,8 @@ class Crew:
         seconds = time.perf_counter() - begun
         for work in works:
             outcome, value, log = inner.summary(work, seconds)
+            if loop.collect and type(value) is Absent and value.failed:
+                value = replace(value, failed=False, collected=True)
             scope.values[work.position] = value
             outer.done(work, unit, outcome, value, log)
 

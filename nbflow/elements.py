@@ -42,7 +42,7 @@ class Elements:
         """Take down how a step ended for one element."""
         portions = self.portions[work.position]
         portions.add(unit.number, outcome, log, unit.attempt, unit.label)
-        if outcome.error is not None and work.collect:
+        if outcome.error is not None and type(value) is Absent and value.collected:
             portions.put_aside(unit.number, unit.scope.item)
         if type(value) is Absent:
             self.holes.add(work.position)

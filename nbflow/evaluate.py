@@ -167,7 +167,14 @@ class Evaluation:
         columns: dict[int, list[Any]] = {each: [] for each in region.positions}
         for item, label in items:
             inner = Frame(frame, axis.key, item, f"{frame.label}[{label}]")
-            self.compute(region, inner)
+            try:
+                self.compute(region, inner)
+            except BaseException:
+                if not axis.collect:
+                    raise
+                aside = Absent(inner.label, f"{inner.label} failed", collected=True)
+                for position in columns:
+                    inner.values.setdefault(position, aside)
             for position, column in columns.items():
                 column.append(inner.values[position])
         inside = axis.parent is not None and not axis.collect
@@ -199,8 +206,6 @@ class Evaluation:
                 return self.attempt(node, name, value_of)
             except BaseException as error:
                 wait = next_wait(retry, attempt, error)
-                if wait is None and collects(node):
-                    return Absent(name, f"{name} failed", collected=True)
                 if wait is None:
                     self.failed(self.topology.names[position], element, error, attempt)
                     raise
@@ -234,14 +239,6 @@ def element_name(frame: Frame) -> int | str | None:
     """Name the element that a frame is of: its number or key, or those of nested maps."""
     label = frame.label[1:-1]
     return int(label) if label.isdecimal() else label or None
-
-
-def collects(node: Node) -> bool:
-    """Tell whether a failure of the node is put aside instead of ending the run.
-
-    The innermost map around it that collects goes on without the element.
-    """
-    return node.axis is not None and any(each.collect for each in node.axis.lineage)
 
 
 def following(absent: Absent, name: str) -> Absent:
@@ -429,7 +426,7 @@ def _chosen(choice: Choice, value_of: ValueOf) -> Any:
     arm = choice.decision.taken(value)
     if arm is None or arm >= len(arms):
         name = choice.decision.name
-        return Absent(name, f"{name} was {_shown(value)}")
+        return Absent("", f"{name} was {_shown(value)}")
     return resolve(arms[arm], value_of)
 
 

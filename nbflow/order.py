@@ -96,10 +96,13 @@ class Loop:
         The map; its items are those of the segment.
     parts
         The steps, and the maps among them.
+    collect
+        Whether a failure is put aside by the map around it.
     """
 
     axis: Axis
     parts: tuple[Work | Loop, ...]
+    collect: bool = False
 
     @property
     def works(self) -> tuple[Work, ...]:
@@ -447,9 +450,10 @@ class _Writer:
             if cut and isinstance(items, ListOf):
                 items = ListOf(items.members[start:stop])
             items = transformed(items, lambda leaf: self.orders.leaf(leaf, name, self.needed))
+        collect = axis.parent is not None and axis.parent.collect
         # Of the maps around it, only the innermost is asked for its items.
         axis = replace(axis, items=items, label=label, parent=None)
-        return Loop(axis, tuple(map(self._part, region.parts)))
+        return Loop(axis, tuple(map(self._part, region.parts)), collect)
 
     def _work(self, position: int) -> Work:
         node, name = self.topology.nodes[position], self.topology.names[position]
@@ -472,7 +476,7 @@ class _Writer:
             guard,
             call.decision,
             call.split_every,
-            node.axis is not None and node.axis.lineage[0].collect,
+            node.axis is not None and node.axis.collect,
         )
 
 
