@@ -136,7 +136,9 @@ def _given(
     definition: Definition, args: tuple[Expression, ...], kwargs: Kwargs
 ) -> tuple[int, tuple[str, ...]]:
     """Count the positional arguments of a call, and name the others."""
-    names = tuple(name for name, _ in kwargs) if kwargs else ()
+    names = tuple([name for name, _ in kwargs]) if kwargs else ()
+    if not any([type(each) is Item for each in args]):
+        return len(args), names
     count, open_ended = 0, False
     for each in args:
         if isinstance(each, Item) and each.spread:
