@@ -377,15 +377,21 @@ class _Drawing:
             if draw(st.integers(0, 4)):
                 return inner()
             grown = self.grow(min(depth - 1, 1))
-            # No arm at all is written as None.
+            # No arm at all is written as None; and what has room would take what flows in.
             nothing = grown.kind == "const" and grown.data is None
-            return Tree("const", data=0) if nothing else grown
+            return Tree("const", data=0) if nothing or _has_room(grown) else grown
 
         arms = tuple(arm() for _ in range(draw(st.integers(1, 2 if kind == "choose" else 3))))
         salt = draw(_SALTS)
         if kind == "choose":
             return Tree(kind, self.uids(draw(st.integers(1, 2))), arms, salt)
         return Tree(kind, self.uids(1), arms, (salt, draw(st.booleans())))
+
+
+def _has_room(tree: Tree) -> bool:
+    if tree.kind == "starmap" or (tree.kind == "tuple" and not tree.children):
+        return True
+    return tree.data == () or any(map(_has_room, tree.children))
 
 
 def _has_step(tree: Tree) -> bool:
