@@ -235,7 +235,7 @@ class Crew:
                 labels = labels_of(loop.axis.label, items, works[0].name)
         except BaseException as error:  # noqa: BLE001 - of the user's items or names
             name = works[0].name + scope.label
-            items = Absent(name, f"{name} failed", failed=True)
+            items = Absent(name, f"{name} failed", failed=not loop.collect, collected=loop.collect)
             failure = Outcome(None, 0.0, error=recorded(error, skip=1))
             scope.values[works[0].position] = items
             outer.done(works[0], unit, failure, items, "")
@@ -298,7 +298,7 @@ class _Nested:
 
     def summary(self, work: Work, seconds: float) -> tuple[Outcome, Any, str]:
         """Give one outcome for all elements."""
-        value = gathered_list(self.columns[work.position])
+        value = gathered_list(self.columns[work.position], inside=not self.loop.axis.collect)
         log = "".join(self.logs[work.position])
         if type(value) is not Absent:
             return Outcome(value, seconds, preview(value)), value, log

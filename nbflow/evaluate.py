@@ -10,6 +10,7 @@ import copy
 import io
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any
@@ -160,26 +161,28 @@ class Evaluation:
         """Compute the steps of a map for each of its elements."""
         axis = region.axis
         assert axis is not None
-        items = self._items(region, axis, frame)
+        try:
+            items = self._items(region, axis, frame)
+        except _FAILURES:
+            if not _spared(axis.parent):
+                raise
+            items = _failure(self.topology.names[region.positions[0]] + frame.label, axis.parent)
         if type(items) is Absent:
             frame.values.update(dict.fromkeys(region.positions, items))
             return
         columns: dict[int, list[Any]] = {each: [] for each in region.positions}
         for item, label in items:
             inner = Frame(frame, axis.key, item, f"{frame.label}[{label}]")
-            try:
-                self.compute(region, inner)
-            except BaseException:
-                if not axis.collect:
-                    raise
-                aside = Absent(inner.label, f"{inner.label} failed", collected=True)
-                for position in columns:
-                    inner.values.setdefault(position, aside)
+            self.compute(region, inner)
             for position, column in columns.items():
                 column.append(inner.values[position])
         inside = axis.parent is not None and not axis.collect
+        aside = axis.parent is not None and axis.parent.collect
         for position, column in columns.items():
-            frame.values[position] = gathered_list(column, inside=inside)
+            value = gathered_list(column, inside=inside)
+            if aside and type(value) is Absent and value.failed:
+                value = replace(value, failed=False, collected=True)
+            frame.values[position] = value
 
     def _items(self, region: Region, axis: Axis, frame: Frame) -> Any:
         name = self.topology.names[region.positions[0]]
@@ -208,7 +211,9 @@ class Evaluation:
                 wait = next_wait(retry, attempt, error)
                 if wait is None:
                     self.failed(self.topology.names[position], element, error, attempt)
-                    raise
+                    if not isinstance(error, _FAILURES) or not _spared(node.axis):
+                        raise
+                    return _failure(name, node.axis)
             finally:
                 leave(entered)
             time.sleep(wait)
@@ -233,6 +238,21 @@ class Evaluation:
             value = within(options.timeout, name, lambda: invoke(fn, *given))
         value = checked(name, value)
         return value if call.decision is None else call.decision.checked(value)
+
+
+# What a step fails with; anything else is for whoever called, such as an interrupt.
+_FAILURES = (Exception, SystemExit)
+
+
+def _spared(axis: Axis | None) -> bool:
+    """Tell whether a map puts failures aside, or one around it."""
+    return axis is not None and any(each.collect for each in axis.lineage)
+
+
+def _failure(name: str, axis: Axis | None) -> Absent:
+    """Say that a step has failed inside of a map, which may put that aside."""
+    collected = axis is not None and axis.collect
+    return Absent(name, f"{name} failed", failed=not collected, collected=collected)
 
 
 def element_name(frame: Frame) -> int | str | None:

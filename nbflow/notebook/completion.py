@@ -9,10 +9,14 @@ from typing import Any
 from IPython import get_ipython
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
+from nbflow.engine import Execution, _Ear
 from nbflow.errors import NbflowError
 from nbflow.flow import Composable, Flow
+from nbflow.notebook.arguments import RUN_COMMANDS
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
 from nbflow.run import Run, last_run
+
+_COMMANDS = (*COMMANDS, *RUN_COMMANDS)
 
 
 @context_matcher(identifier="nbflow")  # type: ignore[untyped-decorator]
@@ -50,8 +54,8 @@ def offered(words: list[str], word: str, names: Mapping[str, Any]) -> list[str]:
     """
     before = words[:-1] if word else words
     if len(before) == 1:
-        return [*(name for name, _, _ in COMMANDS), "--help"]
-    adders = {name: add for name, _, add in COMMANDS}
+        return [*(name for name, _, _ in _COMMANDS), "--help"]
+    adders = {name: add for name, _, add in _COMMANDS}
     if before[1] not in adders:
         return []
     sub = argparse.ArgumentParser(add_help=False)
@@ -69,11 +73,21 @@ def _values(before: list[str], names: Mapping[str, Any]) -> list[str]:
         )
     if previous == "--focus":
         return chosen._flow().steps if isinstance(chosen, Composable) else []
-    if command == "steps" or previous == "--run":
+    if command == "cancel":
+        going = [name for name in _of_kind(names, Run) if not names[name].status.final]
+        ids = [name for name, each in living().items() if not each.state.status.final]
+        return [*going, *sorted(ids)] if len(before) == 2 else []
+    if command in ("steps", "status", "redrive") or previous == "--run":
         return _of_kind(names, Run)
-    if command == "result":
+    if command in ("result", "replay"):
         return _steps_of_last_run()
     return _of_kind(names, Flow) if command in ("run", "show") and len(before) == 2 else []
+
+
+def living() -> dict[str, Execution]:
+    """Give the runs that this kernel still holds, by id."""
+    ears = list(_Ear._known.values())
+    return {each.state.run_id: each for ear in ears for each in list(ear.runs.values())}
 
 
 def _of_kind(names: Mapping[str, Any], kind: type) -> list[str]:

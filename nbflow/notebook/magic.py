@@ -11,11 +11,20 @@ from IPython.core.error import UsageError
 from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope
 from IPython.display import display
 
+from nbflow.deterministic import is_deterministic
 from nbflow.errors import NbflowError, did_you_mean, quoted
+from nbflow.events import Status
 from nbflow.flow import Composable, Flow
-from nbflow.notebook.arguments import Help, LineParser, drawing_options, parser
+from nbflow.notebook.arguments import (
+    RUN_COMMANDS,
+    Help,
+    LineParser,
+    drawing_options,
+    parser,
+)
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
-from nbflow.notebook.completion import flow_matcher
+from nbflow.notebook.completion import flow_matcher, living
+from nbflow.notebook.telling import retrying
 from nbflow.run import Run, last_run, wait_for_end
 
 
@@ -58,13 +67,7 @@ class FlowMagics(Magics):
         flow = _flow_named(given.flow, names)
         inputs = [_value_of(text, names) for text in given.inputs]
         started = flow.submit(*inputs, params=dict(given.param), cluster=given.cluster)
-        if given.no_wait:
-            return started
-        wait_for_end(started)
-        if not given.no_raise and started.status != "completed":
-            display(started)
-            started.raise_for_error()
-        return started
+        return _ended(started, given)
 
     def _show(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Any:
         found = _named(given.flow, names, (Composable, Run), "flow")
@@ -73,7 +76,36 @@ class FlowMagics(Magics):
         return found._flow().show(**drawing_options(given))
 
     def _steps(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Any:
-        return _run_named(given.run, names).steps
+        run = _run_named(given.run, names)
+        state, table = run.state, run.steps
+        for step in state.steps.values():
+            if step.status is Status.RETRYING:
+                said = [step.reason, *retrying(step, deterministic=is_deterministic())[1:]]
+                table.loc[step.name, "reason"] = ", ".join(said)
+        return table
+
+    def _status(self, given: argparse.Namespace, names: Mapping[str, Any]) -> None:
+        from nbflow.notebook.text import tree
+
+        run = _run_named(given.run, names)
+        print(tree(run.flow, run.state, deterministic=is_deterministic()))
+
+    def _cancel(self, given: argparse.Namespace, names: Mapping[str, Any]) -> None:
+        run = _run_named(given.run, names)
+        if run.status.final:
+            raise UsageError(
+                f"%flow: run {quoted(run.id)} is {run.status}, so there is nothing to cancel"
+            )
+        run.cancel()
+        print(f"{run.name} was told to stop; what has finished can still be read")
+
+    def _redrive(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Run:
+        __tracebackhide__ = True
+        return _ended(_run_named(given.run, names).redrive(), given)
+
+    def _replay(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Any:
+        __tracebackhide__ = True
+        return _run_named(given.run, names).replay(given.step)
 
     def _result(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Any:
         from nbflow.tables import to_frame
@@ -92,7 +124,7 @@ class FlowMagics(Magics):
 
 
 def _parser() -> LineParser:
-    return parser("%flow", COMMANDS)
+    return parser("%flow", (*COMMANDS, *RUN_COMMANDS))
 
 
 def _split(line: str) -> list[str]:
@@ -128,8 +160,25 @@ def _flow_named(text: str, names: Mapping[str, Any]) -> Flow:
 def _run_named(text: str | None, names: Mapping[str, Any]) -> Run:
     if text is None:
         return last_run()
+    execution = living().get(text)
+    if execution is not None:
+        # Whoever was interrupted while waiting has no name for the run, only its id.
+        flow = Flow(execution.topology.value, label=execution.state.name)
+        return Run(flow, execution, dict(execution._params))
     run: Run = _named(text, names, (Run,), "run")
     return run
+
+
+def _ended(started: Run, given: argparse.Namespace) -> Run:
+    __tracebackhide__ = True
+    if given.no_wait:
+        return started
+    wait_for_end(started)
+    started.wait_for_handlers()
+    if not given.no_raise and started.status != "completed":
+        display(started)
+        started.raise_for_error()
+    return started
 
 
 def _value_of(text: str, names: Mapping[str, Any]) -> Any:

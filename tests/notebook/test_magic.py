@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from IPython.core.error import UsageError
 from IPython.core.interactiveshell import InteractiveShell
@@ -14,7 +16,9 @@ pytestmark = pytest.mark.timeout(120)
 
 DEFINITIONS = """
 import pandas as pd
-from nbflow import step, param
+from pathlib import Path
+import time
+from nbflow import Retry, context, param, step
 
 @step
 def numbers(n):
@@ -28,6 +32,22 @@ def total(df):
 @step
 def fail(df):
     raise LookupError("nothing here")
+
+@step
+def patient(folder):
+    Path(folder, "running").touch()
+    while not context().cancelled:
+        time.sleep(0.01)
+
+@step(retry=Retry(attempts=2, wait=60, jitter=False))
+def flaky():
+    raise OSError("not yet")
+
+@step
+def needs(x, folder):
+    if x == 2 and not Path(folder, "mended").exists():
+        raise ValueError(f"bad {x}")
+    return x
 
 etl = numbers.s(param("n", 4)) >> total
 tail = total >> str
@@ -119,6 +139,90 @@ def test_steps_of_a_named_run(shell):
     assert list(flow(shell, "steps named").index) == ["numbers", "total"]
 
 
+@pytest.fixture
+def going(shell, tmp_path):
+    """A run in the middle of a step that ends when it is asked to."""
+    shell.user_ns["folder"] = str(tmp_path)
+    shell.run_cell("going = (patient.s(folder) >> fail).named('going').submit()").raise_error()
+    while not (tmp_path / "running").exists():
+        time.sleep(0.01)
+    run = shell.user_ns["going"]
+    yield run
+    run.cancel()
+    run.wait(30)
+
+
+@pytest.mark.parametrize("named", ["", "going", "id"])
+def test_cancel_stops_a_run(shell, going, named):
+    text = going.id if named == "id" else named
+    with capture_output() as captured:
+        assert flow(shell, f"cancel {text}") is None
+    assert captured.stdout == "going was told to stop; what has finished can still be read\n"
+
+    assert going.wait(30)
+    assert (going.status, going.steps.status["fail"]) == ("cancelled", "cancelled")
+    with pytest.raises(UsageError, match="is cancelled, so there is nothing to cancel") as caught:
+        flow(shell, f"cancel {text}")
+    assert "\n" not in str(caught.value)
+
+
+def test_run_that_nobody_has_a_name_for_is_cancelled_by_its_id(shell, going):
+    run_id = going.id
+    del shell.user_ns["going"]
+    flow(shell, "run etl")
+
+    with capture_output():
+        flow(shell, f"cancel {run_id}")
+
+    assert going.wait(30)
+    assert going.status == "cancelled"
+
+
+def test_cancel_without_any_run_is_a_usage_error(shell, monkeypatch):
+    monkeypatch.setattr("nbflow.run._last", None)
+
+    with pytest.raises(UsageError, match="no flow was run in this process yet"):
+        flow(shell, "cancel")
+
+
+def test_waiting_for_another_attempt_is_seen(shell):
+    run = flow(shell, "run flaky --no-wait")
+    with run._execution.changed:
+        run._execution.changed.wait_for(
+            lambda: run.state.steps["flaky"].status == "retrying" or run.state.status.final
+        )
+    table = flow(shell, "steps")
+    with capture_output() as captured:
+        assert flow(shell, "status") is None
+    run.cancel()
+
+    assert list(table.loc["flaky", ["status", "attempts"]]) == ["retrying", 1]
+    assert table.loc["flaky", "reason"].startswith("OSError: not yet, next at ")
+    assert "↻ retrying after attempt 1, next at " in captured.stdout
+
+
+def test_what_was_put_aside_is_driven_again_and_replayed(shell, tmp_path):
+    shell.user_ns["folder"] = str(tmp_path)
+    shell.run_cell("some = [1, 2, 3] >> needs.s(folder).map(on_error='collect') >> step(sum)")
+    assert flow(shell, "run some").result() == 4
+    with pytest.raises(ValueError, match="bad 2"):
+        flow(shell, "replay needs[1]")
+    (tmp_path / "mended").touch()
+
+    assert flow(shell, "replay needs[1]") == 2
+    assert flow(shell, "redrive").result() == 6
+    with pytest.raises(UsageError, match="nothing to redrive"):
+        flow(shell, "redrive")
+
+
+def test_run_returns_when_the_handlers_of_a_failure_have_been_called(shell):
+    shell.run_cell("told = []\nheard = broken.on_error(told.append)").raise_error()
+    flow(shell, "run heard --no-raise")
+
+    [[failure]] = shell.user_ns["told"]
+    assert failure.step == "fail"
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -136,6 +240,14 @@ def test_steps_of_a_named_run(shell):
         ("run 'etl", "quotes"),
         ("steps etl", "not a run"),
         ("run etl --unknown", "unrecognized"),
+        ("cancel", "is completed, so there is nothing to cancel"),
+        ("cancel nothing", "'nothing' is not defined"),
+        ("cancel etl", "not a run"),
+        ("cancel 20260101-000000-0000", "not a run"),
+        ("redrive", "nothing to redrive"),
+        ("replay", "required"),
+        ("replay nubmers", "did you mean 'numbers'"),
+        ("status nothing", "'nothing' is not defined"),
     ],
 )
 def test_mistakes_are_usage_errors_in_one_line(shell, line, said):
@@ -149,7 +261,7 @@ def test_mistakes_are_usage_errors_in_one_line(shell, line, said):
 
 
 def test_help_is_printed(shell):
-    for line in ("--help", "run --help", ""):
+    for line in ("--help", "run --help", "cancel --help", ""):
         with capture_output() as captured:
             assert flow(shell, line) is None
         assert "usage: %flow" in captured.stdout
@@ -161,6 +273,7 @@ def completions(shell, text):
 
 def test_tab_completes_commands_flows_options_and_parameters(shell):
     assert {"run", "show", "steps", "result", "connect", "--help"} <= completions(shell, "%flow ")
+    assert {"status", "cancel", "redrive", "replay"} <= completions(shell, "%flow ")
     assert completions(shell, "%flow ru") == {"run"}
     assert "etl" in completions(shell, "%flow run ")
     assert "frame" not in completions(shell, "%flow run ")
@@ -175,6 +288,15 @@ def test_tab_completes_steps_of_the_last_run(shell):
     flow(shell, "run etl")
 
     assert {"numbers", "total"} <= completions(shell, "%flow result ")
+
+
+def test_tab_completes_what_can_be_cancelled(shell, going):
+    shell.run_cell("over = %flow run etl")
+
+    assert completions(shell, "%flow cancel ") >= {"going", going.id, "--help"}
+    assert "over" not in completions(shell, "%flow cancel ")
+    assert "over" in completions(shell, "%flow status ")
+    assert {"numbers", "total"} <= completions(shell, "%flow replay ")
 
 
 def test_tab_leaves_other_lines_alone(shell):
