@@ -7,12 +7,13 @@ cannot, such as a list that flows into a list.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
+from itertools import islice
 from typing import Any
 
 from nbflow.decision import Decision
-from nbflow.definition import Definition
-from nbflow.errors import FlowError, SignatureError, quoted
+from nbflow.definition import Definition, Options
+from nbflow.errors import FlowError, SignatureError, did_you_mean, quoted
 from nbflow.expression import (
     Axis,
     Call,
@@ -29,7 +30,10 @@ from nbflow.expression import (
     TupleOf,
 )
 from nbflow.flow import Composable, Flow, connected, function_flow, gathered, lift, source
-from nbflow.items import check_labels, elements_of
+from nbflow.items import MOST_UNSIZED, bounded, check_labels, elements_of, read_label
+from nbflow.outline import outline
+from nbflow.retry import whole_number
+from nbflow.signature import Arity
 from nbflow.wiring import listed, opened, over, placed
 
 _WHOLE = (str, bytes, bytearray, Mapping, Composable)
@@ -74,7 +78,7 @@ def group(*members: Any, max_concurrency: int | None = None) -> Flow:
     >>> (group(1, 2) >> [sum, max]).call()
     [3, 2]
     """
-    limit = _checked_count("max_concurrency", max_concurrency)
+    limit = None if max_concurrency is None else checked_count("max_concurrency", max_concurrency)
     flows = [_member(each) for each in _members(members)]
     cap = None if limit is None else Cap(limit)
     return gathered(ListOf(tuple(each.expression for each in flows), cap), flows)
@@ -115,9 +119,7 @@ def chunks(step: Any, items: Any, size: int, **options: Any) -> Flow:
     >>> chunks(sum, range(5), 2).call()
     [1, 5, 4]
     """
-    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise FlowError(f"the size of a chunk is {size!r}; it must be a whole number of at least 1")
-    return mapped(_body(step), items, spread=False, size=size, **options)
+    return mapped(_body(step), items, options, size=checked_count("the size of a chunk", size))
 
 
 def starmap(step: Any, tuples: Any = None, **options: Any) -> Flow:
@@ -128,7 +130,7 @@ def starmap(step: Any, tuples: Any = None, **options: Any) -> Flow:
     >>> starmap(pow, [(2, 3), (3, 2)]).call()
     [8, 9]
     """
-    return mapped(_body(step), tuples, spread=True, **options)
+    return mapped(_body(step), tuples, options, spread=True)
 
 
 def branch(predicate: Any, then: Any, otherwise: Any = None) -> Flow:
@@ -151,6 +153,12 @@ def branch(predicate: Any, then: Any, otherwise: Any = None) -> Flow:
     >>> (-3 >> flow).call(), (3 >> flow).call()
     (3, '3')
     """
+    _check_decides("the predicate of a branch", predicate)
+    if then is None:
+        raise FlowError(
+            "the arm of a branch that is taken if its predicate holds is None; give a step or a "
+            "flow, or turn the predicate round"
+        )
     arms = [then] if otherwise is None else [then, otherwise]
     return _choice(predicate, (True, False)[: len(arms)], arms, truth=True, default=False)
 
@@ -178,13 +186,28 @@ def switch(selector: Any, cases: Mapping[Any, Any], default: Any = None) -> Flow
     >>> ("abc" >> flow).call(), (12 >> flow).call()
     (3, '12')
     """
+    _check_decides("the selector of a switch", selector)
     if not isinstance(cases, Mapping) or not cases:
         raise FlowError(
-            f"the cases of a switch are {quoted(cases)}; they must be a dict from a value of the "
-            f"selector to what runs then, with one case at least"
+            f"the cases of a switch are {outline(cases, 60)}; they must be a dict from a value of "
+            f"the selector to what runs then, with one case at least"
         )
+    for case in cases:
+        if isinstance(case, float) and case != case:  # noqa: PLR0124 - so is NaN known
+            raise FlowError(
+                "a case of a switch is NaN, which equals nothing and so is never taken; let the "
+                "selector give a word for it, such as 'missing'"
+            )
     arms = [*cases.values(), *([] if default is None else [default])]
     return _choice(selector, tuple(cases), arms, truth=False, default=default is not None)
+
+
+def _check_decides(what: str, decider: Any) -> None:
+    if not callable(decider) and not isinstance(decider, Composable):
+        raise FlowError(
+            f"{what} is {outline(decider, 60)}; it must be a function or a step of the value that "
+            f"flows in"
+        )
 
 
 def _choice(
@@ -194,8 +217,8 @@ def _choice(
     node = flow.expression
     if not isinstance(node, Node) or node.axis is not None:
         raise FlowError(
-            f"{decider!r} does not end in one step, so it cannot decide; give a function or a step "
-            f"that gives one value"
+            f"{outline(decider)} does not end in one step, so it cannot decide; give a function or "
+            f"a step that gives one value"
         )
     decision = Decision(node.call.definition.name, cases, truth, default)
     call = replace(node.call, decision=decision, origin=None)
@@ -225,13 +248,10 @@ def _arm(value: Any) -> Flow:
 def mapped(
     body: Flow,
     items: Any,
+    options: Mapping[str, Any],
     *,
-    spread: bool,
+    spread: bool = False,
     size: int | None = None,
-    chunk_size: int | None = None,
-    max_concurrency: int | None = None,
-    on_error: str | None = None,
-    key: Any = None,
 ) -> Flow:
     """Place a step, or an open flow, that is computed once for each item.
 
@@ -242,33 +262,29 @@ def mapped(
     items
         What it is mapped over; a flow whose value is listed when it runs; or None for
         what flows in.
+    options
+        ``chunk_size``: how many elements travel as one Dask task; of a frame, how many
+        rows a call gets. ``max_concurrency``: how many elements may run at once.
+        ``on_error``: ``"collect"`` puts failing elements aside, and the list goes on
+        without them. ``key`` names the elements: a function of the item, or the names in
+        order.
     spread
         Whether an item is a tuple of arguments.
     size
         How many items one call gets, as a list.
-    chunk_size
-        How many elements travel as one Dask task; of a frame, how many rows a call gets.
-    max_concurrency
-        How many elements may run at once.
-    on_error
-        ``"collect"`` puts failing elements aside, and the list goes on without them.
-    key
-        Names the elements: a function of the item, or the names in order.
 
     Raises
     ------
     FlowError
         If the items cannot be gone through, or an option cannot be right.
     """
-    if on_error not in (None, "raise", "collect"):
-        raise FlowError(f"on_error is {on_error!r}; it must be 'collect' or 'raise'")
-    limit = _checked_count("max_concurrency", max_concurrency)
-    together = _checked_count("chunk_size", chunk_size)
+    _check_options(options, body.name)
+    limit, together = (_counted(options, each) for each in ("max_concurrency", "chunk_size"))
     flow, rows = None, size
     if items is not None:
         flow, rows = _items_flow(items, size, together)
     width = _width(body.name, flow.expression) if spread and flow is not None else None
-    label = _checked_label(key, None if flow is None else flow.expression, body.name)
+    label = _checked_label(options.get("key"), None if flow is None else flow.expression, body.name)
     unique = Key()
     axis = Axis(
         unique,
@@ -277,7 +293,7 @@ def mapped(
         label,
         limit,
         together,
-        on_error == "collect",
+        options.get("on_error") == "collect",
     )
     expression = over(_as_node(body.expression), axis, Item(unique, spread, width))
     return gathered(expression, [body, *([] if flow is None else [flow]), Flow(expression)])
@@ -311,30 +327,83 @@ def taken(value: Any) -> Any:
     return value
 
 
-def _checked_count(name: str, value: Any) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise FlowError(f"{name} is {value!r}; it must be a whole number of at least 1, or None")
-    return value
+_MAP_OPTIONS = ("chunk_size", "max_concurrency", "on_error", "key")
+
+
+def _check_options(options: Mapping[str, Any], name: str) -> None:
+    for each in options:
+        if each in _MAP_OPTIONS:
+            continue
+        advice = did_you_mean(each, _MAP_OPTIONS)
+        if any(each == known.name for known in fields(Options)):
+            advice = f"it is an option of the step: write .options({each}=…) before .map()"
+        raise FlowError(f"the map of {quoted(name)} has no option {quoted(each)}; {advice}")
+    on_error = options.get("on_error")
+    if on_error is not None and not (
+        isinstance(on_error, str) and on_error in ("collect", "raise")
+    ):
+        advice = "; to be told of failures write flow.on_error(…)" if callable(on_error) else ""
+        raise FlowError(
+            f"on_error of the map of {quoted(name)} is {outline(on_error, 60)}; it must be "
+            f"'collect' or 'raise'{advice}"
+        )
+
+
+def checked_count(what: str, value: Any, least: int = 1) -> int:
+    """Give a number back if it can count something.
+
+    Raises
+    ------
+    FlowError
+        If it is no whole number, or too small.
+    """
+    count = whole_number(value)
+    if count is None or count < least:
+        raise FlowError(
+            f"{what} is {outline(value, 60)}; it must be a whole number of at least {least}"
+        )
+    return count
+
+
+def _counted(options: Mapping[str, Any], name: str) -> int | None:
+    value = options.get(name)
+    return None if value is None else checked_count(name, value)
 
 
 def _checked_label(key: Any, items: Expression | None, name: str) -> Any:
-    if key is None or callable(key):
+    if key is None:
+        return None
+    if callable(key):
+        arity = Arity.of(key)
+        missing = arity.missing(1, ())
+        problem = arity.surplus(1, ()) or (f"lacks {quoted(missing[0])}" if missing else None)
+        if problem is not None:
+            raise SignatureError(
+                f"the key function of the map of {quoted(name)} {problem}; it is called with one "
+                f"item and gives its name"
+            )
         return key
-    if isinstance(key, (str, bytes)) or not isinstance(key, Iterable):
+    unordered = isinstance(key, (str, bytes, bytearray, Mapping, set, frozenset, Composable))
+    if unordered or not isinstance(key, Iterable):
         raise FlowError(
-            f"the key of a map is {key!r}; it must be a function of the item, or a list of names"
+            f"the key of the map of {quoted(name)} is {outline(key, 60)}; it must be a function of "
+            f"the item, or a list of names"
         )
-    labels = [str(each) for each in key]
     count = Axis(Key(), items).count
+    # Also of what has no end.
+    found = islice(key, (MOST_UNSIZED if count is None else count) + 1)
+    labels = [read_label(each, f"element {number}", name) for number, each in enumerate(found)]
     if count is not None and len(labels) != count:
         raise FlowError(
-            f"the map of {quoted(name)} has {len(labels)} keys for {count} elements; give one for "
-            f"each, or a function of the item"
+            f"the map of {quoted(name)} has {_number_of(labels, count)} keys for {count} elements; "
+            f"give one for each, or a function of the item"
         )
     check_labels(labels, name)
     return tuple(labels)
+
+
+def _number_of(labels: list[str], count: int) -> str:
+    return f"more than {count}" if len(labels) > count else str(len(labels))
 
 
 def _width(name: str, items: Expression) -> int | None:
@@ -349,8 +418,9 @@ def _width(name: str, items: Expression) -> int | None:
             widths.add(len(each))
         else:
             what = "a flow" if isinstance(each, (Node, ParamRef, Choice)) else _described(each)
-            raise FlowError(
-                f"starmap of {quoted(name)} got {what}; each element is a tuple of arguments"
+            raise SignatureError(
+                f"starmap of {quoted(name)} got {what}; each element is a tuple of arguments, so "
+                f"write .map() for single values"
             )
     if len(widths) > 1:
         raise SignatureError(
@@ -372,7 +442,9 @@ def _members(members: tuple[Any, ...]) -> Iterator[Any]:
         raise FlowError("a set has no order, so its flows cannot be numbered; give a list")
     if isinstance(only, _WHOLE) or callable(only) or hasattr(only, "__array__"):
         return iter(members)
-    return iter(only) if isinstance(only, Iterable) else iter(members)
+    if not isinstance(only, Iterable):
+        return iter(members)
+    return iter(only) if hasattr(only, "__len__") else iter(bounded(only))
 
 
 def _member(value: Any) -> Flow:

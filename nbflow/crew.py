@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 from nbflow.absence import Absent, gathered_list
 from nbflow.attempt import Attempts, Outcome
+from nbflow.barrier import opened
 from nbflow.desk import waiting
-from nbflow.evaluate import Frame, element_name, following, items_of
+from nbflow.evaluate import Frame, element_name, following
 from nbflow.events import Event, Status
 from nbflow.expression import Item, Key
 from nbflow.failure import recorded
-from nbflow.items import labels_of
 from nbflow.order import Loop, Ref, Results, Work
 from nbflow.preview import preview
 from nbflow.recorder import Recorder
@@ -229,22 +229,26 @@ class Crew:
         """Compute a map inside of an element; what becomes of it is one outcome a step."""
         scope, works = unit.scope, loop.works
         begun = time.perf_counter()
+        items: list[Any] = []
+        labels: list[str] | None = None
         try:
-            items = items_of(loop.axis, scope.value_of)
-            if type(items) is not Absent:
-                labels = labels_of(loop.axis.label, items, works[0].name)
+            items, labels, shut = opened(loop, scope.value_of)
         except BaseException as error:  # noqa: BLE001 - of the user's items or names
-            name = works[0].name + scope.label
-            items = Absent(name, f"{name} failed", failed=not loop.collect, collected=loop.collect)
+            first, *others = works
+            name = first.name + scope.label
+            kept = loop.collect
+            lost = Absent(name, f"{name} failed", failed=not kept, collected=kept)
             failure = Outcome(None, 0.0, error=recorded(error, skip=1))
-            scope.values[works[0].position] = items
-            outer.done(works[0], unit, failure, items, "")
-            works = works[1:]
-        if type(items) is Absent:
-            for work in works:
-                absent = following(items, work.name + scope.label)
-                scope.values[work.position] = absent
+            scope.values[first.position] = lost
+            outer.done(first, unit, failure, lost, "")
+            shut = {each.position: following(lost, each.name + scope.label) for each in others}
+            works = tuple(others)
+        for work in works:
+            if work.position in shut:
+                absent = scope.values[work.position] = shut[work.position]
                 outer.done(work, unit, Outcome(absent, 0.0), absent, "")
+        works = tuple(work for work in works if work.position not in shut)
+        if not works:
             return
         inner = _Nested(loop)
         self.each(inner, scope, items, labels)

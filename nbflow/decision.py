@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbflow.errors import FlowError, quoted
+from nbflow.outline import outline
+
+# How many cases a message lists.
+_CASES = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,12 +54,13 @@ class Decision:
         except Exception as error:  # noqa: BLE001 - a user's == may raise anything
             raise FlowError(
                 f"the selector {quoted(self.name)} returned a {type(value).__name__}, which cannot "
-                f"be compared with the cases ({error}); return one of {self._listed()}"
+                f"be compared with the cases ({outline(error, 120)}); return one of "
+                f"{self._listed()}"
             ) from None
         if not known:
             raise FlowError(
-                f"the selector {quoted(self.name)} returned {value!r}, which is none of the cases "
-                f"{self._listed()}; add the case, or a default="
+                f"the selector {quoted(self.name)} returned {outline(value, 60)}, which is none of "
+                f"the cases {self._listed()}; add the case, or a default="
             )
         return value
 
@@ -71,7 +76,8 @@ class Decision:
         return "default" if arm is None or arm >= len(self.cases) else str(self.cases[arm])
 
     def _listed(self) -> str:
-        return ", ".join(repr(case) for case in self.cases[:8])
+        more = ", …" if len(self.cases) > _CASES else ""
+        return ", ".join(outline(case, 40) for case in self.cases[:_CASES]) + more
 
 
 def holds(name: str, value: Any) -> bool:
@@ -87,5 +93,5 @@ def holds(name: str, value: Any) -> bool:
     except Exception as error:  # noqa: BLE001 - a user's __bool__ may raise anything
         raise FlowError(
             f"the predicate {quoted(name)} returned a {type(value).__name__}, which is neither "
-            f"true nor false ({error}); return a bool, such as len(df) > 0"
+            f"true nor false ({outline(error, 120)}); return a bool, such as len(df) > 0"
         ) from None

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from nbflow.errors import FlowError, UnsupportedError, did_you_mean, quoted
 from nbflow.fingerprint import same_function, same_value
-from nbflow.outline import valid
-from nbflow.retry import Retry
+from nbflow.outline import outline, valid
+from nbflow.retry import Retry, finite_number, whole_number
 from nbflow.signature import Arity
 
 _LAMBDA = "<lambda>"
@@ -122,67 +121,68 @@ def _is_default(name: str, value: Any) -> bool:
 def _checked_timeout(value: Any) -> float | None:
     if value is None:
         return None
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or value <= 0:
-        raise FlowError(
-            f"the step option 'timeout' is {value!r}; it must be a positive number of seconds"
-        )
-    return float(value)
+    seconds = finite_number(value)
+    if seconds is None or seconds <= 0:
+        raise _unfit("timeout", value, "a positive and finite number of seconds, or None")
+    return seconds
 
 
 def _checked_when(value: Any) -> tuple[Callable[..., Any], ...]:
     predicates = value if isinstance(value, tuple) else () if value is None else (value,)
     for each in predicates:
-        if not callable(each):
-            raise FlowError(
-                f"the step option 'when' is {each!r}; it must be a function of what flows into "
-                f"the step that gives True or False"
-            )
+        if not callable(each) or _is_generator(each):
+            what = "a function of what flows into the step that gives True or False"
+            raise _unfit("when", each, what)
     return tuple(predicates)
 
 
 def _checked_lock(value: Any) -> str | None:
-    if value is not None and (not isinstance(value, str) or not value.strip()):
-        raise FlowError(f"the step option 'lock' is {value!r}; it must be a name to be read")
-    return value
+    if value is not None and not _is_name(value):
+        what = "a name, which all steps share that must not run at once, such as 'warehouse'"
+        raise _unfit("lock", value, what)
+    return value  # type: ignore[no-any-return]
 
 
 def _checked_isolation(value: Any) -> str | None:
-    if value not in (None, "process"):
-        raise FlowError(f"the step option 'isolation' is {value!r}; it must be 'process' or None")
-    return value  # type: ignore[no-any-return]
+    if value is not None and not (isinstance(value, str) and value == "process"):
+        raise _unfit("isolation", value, "'process' or None")
+    return value
 
 
 def _checked_fuse(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise FlowError(f"the step option 'fuse' is {value!r}; it must be True or False")
+        raise _unfit("fuse", value, "True or False")
     return value
 
 
 def _checked_resources(value: Any) -> Mapping[str, float] | None:
-    if value is None or (
-        isinstance(value, Mapping)
-        and all(isinstance(key, str) for key in value)
-        and all(isinstance(each, (int, float)) and each > 0 for each in value.values())
-    ):
-        return None if not value else dict(value)
-    raise FlowError(
-        f"the step option 'resources' is {value!r}; "
-        f"it must be a dict of names and positive numbers, such as {{'GPU': 1}}"
-    )
+    if value is None:
+        return None
+    expected = "a dict of names and positive numbers, such as {'GPU': 1}"
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise _unfit("resources", value, expected)
+    amounts = {key: finite_number(each) for key, each in value.items()}
+    if not all(each is not None and each > 0 for each in amounts.values()):
+        raise _unfit("resources", value, expected)
+    return dict(value) or None
 
 
 def _checked_priority(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise FlowError(f"the step option 'priority' is {value!r}; it must be an integer")
-    return value
+    number = whole_number(value)
+    if number is None:
+        raise _unfit("priority", value, "an integer")
+    return number
 
 
 def _checked_tags(value: Any) -> tuple[str, ...]:
     tags: Any = (value,) if isinstance(value, str) else () if value is None else value
     if not isinstance(tags, (list, tuple)) or not all(isinstance(tag, str) for tag in tags):
-        raise FlowError(f"the step option 'tags' is {value!r}; it must be strings")
+        raise _unfit("tags", value, "strings")
     return tuple(tags)
+
+
+def _unfit(name: str, value: Any, expected: str) -> FlowError:
+    return FlowError(f"the step option {name!r} is {outline(value, 60)}; it must be {expected}")
 
 
 _CHECKS: dict[str, Callable[[Any], Any]] = {
@@ -270,15 +270,18 @@ def check_callable(fn: Any) -> None:
             f"{quoted(fn)} is a {type(fn).__name__}, not a function; a step is made of something "
             f"that can be called"
         )
-    # Not what a decorator wraps: it may well collect what the generator yields.
-    bare = fn
-    while isinstance(bare, functools.partial):
-        bare = bare.func
-    if inspect.isgeneratorfunction(bare) or inspect.isasyncgenfunction(bare):
+    if _is_generator(fn):
         raise FlowError(
             f"{quoted(natural_name(fn))} is a generator function; a step gives one value, so "
             f"collect what it yields and return the list"
         )
+
+
+def _is_generator(fn: Any) -> bool:
+    # Not what a decorator wraps: it may well collect what the generator yields.
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
 
 
 def natural_name(fn: Any) -> str:
@@ -300,11 +303,17 @@ def checked_name(name: Any) -> str:
         If it is no string, is blank, or cannot be written down.
     """
     if not isinstance(name, str):
-        raise FlowError(f"the name {name!r} is a {type(name).__name__}; a name is a string")
-    if not name.strip() or "\0" in name:
-        raise FlowError(f"the name {name!r} is blank or holds a NUL; give it a name to be read")
-    if not name.isascii() and valid(name) != name:
+        shown = outline(name, 60)
+        raise FlowError(f"the name {shown} is a {type(name).__name__}; a name is a string")
+    if not _is_name(name):
         raise FlowError(
-            f"the name {name!r} holds half a character (a lone surrogate); leave it out"
+            f"the name {quoted(name)} cannot be read: it is blank, or holds a NUL or half a "
+            f"character (a lone surrogate); give it another"
         )
     return name
+
+
+def _is_name(value: Any) -> bool:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        return False
+    return value.isascii() or valid(value) == value

@@ -6,6 +6,7 @@ from typing import Any
 
 from nbflow.absence import Absent, gathered_list
 from nbflow.attempt import Outcome
+from nbflow.barrier import Barriers
 from nbflow.crew import Crew, Scope, Unit
 from nbflow.order import Envelope, Loop, Span, Work
 from nbflow.portions import Portions
@@ -13,11 +14,11 @@ from nbflow.recorder import Recorder
 
 
 class Elements:
-    """Takes down how the elements of a map end."""
+    """Takes down how the elements of a map end, of its steps that are not shut."""
 
-    def __init__(self, loop: Loop, recorder: Recorder, start: int) -> None:
+    def __init__(self, loop: Loop, recorder: Recorder, start: int, shut: Barriers) -> None:
         self.loop = loop
-        self.works = loop.works
+        self.works = tuple(work for work in loop.works if work.position not in shut)
         self.recorder = recorder
         self.columns: dict[int, list[Any]] = {work.position: [] for work in self.works}
         self.portions = {w.position: Portions(w.name, recorder, start) for w in self.works}

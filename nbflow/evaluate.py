@@ -161,6 +161,10 @@ class Evaluation:
         """Compute the steps of a map for each of its elements."""
         axis = region.axis
         assert axis is not None
+        shut = self._shut(region, frame)
+        frame.values.update(shut)
+        if len(shut) == len(region.positions):
+            return
         try:
             items = self._items(region, axis, frame)
         except _FAILURES:
@@ -179,10 +183,23 @@ class Evaluation:
         inside = axis.parent is not None and not axis.collect
         aside = axis.parent is not None and axis.parent.collect
         for position, column in columns.items():
+            if not items and position in shut:
+                continue
             value = gathered_list(column, inside=inside)
             if aside and type(value) is Absent and value.failed:
                 value = replace(value, failed=False, collected=True)
             frame.values[position] = value
+
+    def _shut(self, region: Region, frame: Frame) -> dict[int, Absent]:
+        """Find the steps of a map that lie in an arm that is not taken."""
+        found, value_of = {}, self.looking_in(frame)
+        for position in region.positions:
+            guard = self.topology.demands.arms[position]
+            if guard is not None and guard.position not in region.positions:
+                absent = barred(self.topology.names[position], guard, (), value_of)
+                if absent is not None:
+                    found[position] = absent
+        return found
 
     def _items(self, region: Region, axis: Axis, frame: Frame) -> Any:
         name = self.topology.names[region.positions[0]]

@@ -10,9 +10,10 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from nbflow.definition import Definition, Options, checked_name
+from nbflow.definition import Definition, Options, checked_name, natural_name
 from nbflow.errors import (
     FlowError,
+    ParamError,
     SignatureError,
     UnknownStepError,
     did_you_mean,
@@ -21,10 +22,12 @@ from nbflow.errors import (
 from nbflow.evaluate import evaluate
 from nbflow.expression import (
     ATOMS,
+    MISSING,
     Call,
     Const,
     DictOf,
     Expression,
+    Item,
     ListOf,
     Node,
     ParamRef,
@@ -32,6 +35,8 @@ from nbflow.expression import (
     lifted,
 )
 from nbflow.names import Names, named, united
+from nbflow.outline import outline
+from nbflow.signature import Arity
 from nbflow.topology import Topology
 from nbflow.wiring import applied, fed, given, is_first, placed, received, redefined
 
@@ -358,13 +363,21 @@ class Flow(Composable):
 
         Raises
         ------
-        SignatureError
-            If it cannot be called with one argument.
+        FlowError
+            If it cannot be called with one argument, or needs a parameter.
         """
         placed_already = isinstance(handler, Composable)
+        if not placed_already and not callable(handler):
+            advice = ""
+            if isinstance(handler, str):
+                advice = '; to put failing elements of a map aside write .map(on_error="collect")'
+            raise FlowError(
+                f"the handler of on_error is {outline(handler, 60)}; it must be a function, step "
+                f"or flow of one argument, the list of failures{advice}"
+            )
         handling = handler._flow() if placed_already else function_flow(handler)
         # Said here rather than when it is needed most.
-        connected(constant([]), handling).ready()
+        _check_handler(handling)
         return Flow(self.expression, self._names, self._label, (*self._handlers, handling))
 
     @property
@@ -388,13 +401,13 @@ class Flow(Composable):
         """
         from nbflow.compose import mapped
 
-        return mapped(self, items, spread=False, **options)
+        return mapped(self, items, options)
 
     def starmap(self, tuples: Any = None, **options: Any) -> Flow:
         """Map the flow as a whole, over tuples of arguments for its first steps."""
         from nbflow.compose import mapped
 
-        return mapped(self, tuples, spread=True, **options)
+        return mapped(self, tuples, options, spread=True)
 
     def ready(self, *inputs: Any) -> Flow:
         """Copy with every open step fed, checked to be complete.
@@ -410,9 +423,50 @@ class Flow(Composable):
                     f"the input {each!r} is a flow, not a value; connect it with >> instead"
                 )
         expression = given(self.expression, inputs)
-        if expression is self.expression:
-            return self
-        return Flow(expression, None, self._label, self._handlers)
+        same = expression is self.expression
+        flow = self if same else Flow(expression, None, self._label, self._handlers)
+        for node in flow.topology.nodes:
+            if node.call.definition.options.when:
+                _check_predicates(node)
+        return flow
+
+
+def _check_handler(handler: Flow) -> None:
+    try:
+        connected(constant([]), handler).ready()
+    except SignatureError as error:
+        raise SignatureError(
+            f"the handler of on_error is called with one argument, the list of failures; {error}"
+        ) from None
+    for name, default in handler.params.items():
+        if default is MISSING:
+            raise ParamError(
+                f"the handler of on_error needs the parameter {quoted(name)}, which nobody gives "
+                f"it; give the param a default"
+            )
+
+
+def _check_predicates(node: Node) -> None:
+    """Refuse a predicate that cannot be called with what flows into a step."""
+    call, definition = node.call, node.call.definition
+    own = {name for name, _ in call.kwargs}
+    flowed = node.args[: len(node.args) - len(call.args)]
+    names = [name for name, _ in node.kwargs if name not in own]
+    if not flowed and not names:
+        flowed, names = node.args, [name for name, _ in node.kwargs]
+    widths = [each.width if isinstance(each, Item) and each.spread else 1 for each in flowed]
+    count = sum(width or 0 for width in widths)
+    for predicate in definition.options.when:
+        arity = Arity.of(predicate)
+        problem = arity.surplus(count, names)
+        missing = () if None in widths else arity.missing(count, names)
+        if problem is None and missing:
+            problem = f"lacks {', '.join(map(quoted, missing))}"
+        if problem is not None:
+            raise SignatureError(
+                f"the predicate {quoted(natural_name(predicate))} of step "
+                f"{quoted(definition.name)} {problem}; it is called with what flows into the step"
+            )
 
 
 def _names_in(expression: Expression) -> Names:

@@ -8,6 +8,7 @@ from typing import Any
 
 from nbflow.absence import Absent
 from nbflow.errors import FlowError, quoted
+from nbflow.outline import outline, valid
 
 # How many slices a frame is mapped over in.
 SLICES = 16
@@ -45,7 +46,7 @@ def elements_of(value: Any, size: int | None = None) -> list[Any]:
         if is_frame(value):
             rows = size or max(1, -(-len(value) // SLICES))
             return [value.iloc[start : start + rows] for start in range(0, len(value), rows)]
-        value = list(value) if hasattr(value, "__len__") else _bounded(value)
+        value = list(value) if hasattr(value, "__len__") else bounded(value)
     if size is None:
         return list(value)
     return [value[start : start + size] for start in range(0, len(value), size)]
@@ -75,7 +76,19 @@ def _can_iterate(value: Any) -> bool:
     return True
 
 
-def _bounded(value: Iterable[Any]) -> list[Any]:
+def bounded(value: Iterable[Any]) -> list[Any]:
+    """List what may have no end.
+
+    Raises
+    ------
+    FlowError
+        If it has more elements than anybody can mean.
+
+    Examples
+    --------
+    >>> bounded(n * n for n in range(3))
+    [0, 1, 4]
+    """
     found = list(islice(value, MOST_UNSIZED + 1))
     if len(found) > MOST_UNSIZED:
         raise FlowError(
@@ -105,11 +118,12 @@ def labels_of(label: Any, items: Sequence[Any], name: str) -> list[str] | None:
     Raises
     ------
     FlowError
-        If two elements have one name, or there are more or fewer names than items.
+        If two elements have one name, a name cannot be read, or there are more or fewer
+        names than items.
     """
     if label is None:
         return None
-    found = _named(label, items) if callable(label) else list(map(str, label))
+    found = _named(label, items, name) if callable(label) else list(label)
     if len(found) != len(items):
         raise FlowError(
             f"the map of {quoted(name)} has {len(found)} keys for {len(items)} elements; give one "
@@ -119,12 +133,56 @@ def labels_of(label: Any, items: Sequence[Any], name: str) -> list[str] | None:
     return found
 
 
-def _named(label: Callable[[Any], Any], items: Sequence[Any]) -> list[str]:
-    # What was skipped is no item that a function of the user could name.
-    return [
-        f"skipped {number}" if type(each) is Absent else str(label(each))
-        for number, each in enumerate(items)
-    ]
+def _named(label: Callable[[Any], Any], items: Sequence[Any], name: str) -> list[str]:
+    found = []
+    for number, each in enumerate(items):
+        if type(each) is Absent:
+            # What was skipped is no item that a function of the user could name.
+            found.append(f"skipped {number}")
+            continue
+        try:
+            key = label(each)
+        except Exception as error:
+            error.add_note(f"raised by the key= of the map of {quoted(name)}, of {outline(each)}")
+            raise
+        plain = type(key) is str and key.isalnum()
+        found.append(key if plain else read_label(key, f"the item {outline(each, 60)}", name))
+    return found
+
+
+def read_label(key: Any, which: str, name: str) -> str:
+    """Give the key of an element as text.
+
+    Parameters
+    ----------
+    key
+        What the user gave.
+    which, name
+        The element and the step, for the message.
+
+    Raises
+    ------
+    FlowError
+        If it cannot be read, or says nothing about the element.
+
+    Examples
+    --------
+    >>> read_label(2013, "element 0", "parse")
+    '2013'
+    """
+    if key is not None and not isinstance(key, (bool, bytes, bytearray)) and not callable(key):
+        text = str(key)
+        if _has_text(type(key)) and text.strip() and "\0" not in text and valid(text) == text:
+            return text
+    raise FlowError(
+        f"the key of {which} of the map of {quoted(name)} is {outline(key, 60)}; it must "
+        f"be a text to be read, a number or a date"
+    )
+
+
+def _has_text(kind: Any) -> bool:
+    # The text of an object without one of its own is its address.
+    return kind.__str__ is not object.__str__ or kind.__repr__ is not object.__repr__
 
 
 def check_labels(labels: Sequence[str], name: str) -> None:

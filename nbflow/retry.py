@@ -7,11 +7,13 @@ business.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
 from nbflow.errors import FlowError, NbflowError, TransferError
+from nbflow.outline import outline
 
 ErrorType: TypeAlias = type[BaseException]
 
@@ -67,11 +69,13 @@ class Retry:
     jitter: bool = True
 
     def __post_init__(self) -> None:
-        if not _is_integer(self.attempts) or self.attempts < 1:
+        attempts = whole_number(self.attempts)
+        if attempts is None or attempts < 1:
             raise _unfit("attempts", self.attempts, "a whole number of tries, 1 or more")
         if not isinstance(self.jitter, bool):
             raise _unfit("jitter", self.jitter, "True or False")
         checked = {
+            "attempts": attempts,
             "on": _checked_classes(self.on),
             "wait": _checked_number("wait", self.wait, 0),
             "backoff": _checked_number("backoff", self.backoff, 1),
@@ -98,11 +102,12 @@ class Retry:
             return None
         if isinstance(value, Retry):
             return value
-        if _is_integer(value) and value >= 0:
-            return Retry(attempts=value + 1) if value else None
+        more = whole_number(value)
+        if more is not None and more >= 0:
+            return Retry(attempts=more + 1) if more else None
         raise FlowError(
-            f"the step option 'retry' is {value!r}; it must be how many more times to try, "
-            f"such as 3, or a policy, such as Retry(attempts=4, on=ConnectionError)"
+            f"the step option 'retry' is {outline(value, 60)}; it must be how many more times to "
+            f"try, such as 3, or a policy, such as Retry(attempts=4, on=ConnectionError)"
         )
 
 
@@ -201,8 +206,35 @@ def _full_wait(policy: Retry, attempt: int) -> float:
     return min(grown, policy.max_wait, _LONGEST_WAIT)
 
 
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def whole_number(value: Any) -> int | None:
+    """Read a whole number, also one of numpy's; None if it is none, as True is.
+
+    Examples
+    --------
+    >>> whole_number(3), whole_number(3.0), whole_number(True)
+    (3, None, None)
+    """
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
+
+
+def finite_number(value: Any) -> float | None:
+    """Read a number of any kind that is finite; None if it is none, as True is.
+
+    Examples
+    --------
+    >>> finite_number(3), finite_number(float("nan")), finite_number("3")
+    (3.0, None, None)
+    """
+    number = value if isinstance(value, float) else whole_number(value)
+    try:
+        return float(number) if number is not None and math.isfinite(number) else None
+    except OverflowError:
+        return None
 
 
 def _checked_number(name: str, value: Any, least: int) -> float:
@@ -210,14 +242,10 @@ def _checked_number(name: str, value: Any, least: int) -> float:
 
 
 def _number(what: str, value: Any, least: int, expected: str) -> float:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if math.isfinite(number) and number >= least:
-            return number
-    raise FlowError(f"{what} is {value!r}; it must be {expected}")
+    number = finite_number(value)
+    if number is None or number < least:
+        raise FlowError(f"{what} is {outline(value, 60)}; it must be {expected}")
+    return number
 
 
 def _checked_classes(value: Any) -> tuple[ErrorType, ...]:
@@ -229,7 +257,7 @@ def _checked_classes(value: Any) -> tuple[ErrorType, ...]:
 
 
 def _unfit(name: str, value: Any, expected: str) -> FlowError:
-    return FlowError(f"{name!r} of a Retry is {value!r}; it must be {expected}")
+    return FlowError(f"{name!r} of a Retry is {outline(value, 60)}; it must be {expected}")
 
 
 _WITHOUT_POLICY = Retry(attempts=ATTEMPTS_WITHOUT_POLICY, on=())

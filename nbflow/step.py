@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, NoReturn, overload
 
-from nbflow.compose import mapped
+from nbflow.compose import checked_count, mapped
 from nbflow.definition import Definition, Options, checked_name
 from nbflow.errors import FlowError, quoted
 from nbflow.expression import MISSING, Call, Expression, ParamRef
@@ -133,7 +133,7 @@ class Step(Composable):
         >>> (3 >> step(range) >> step(str).map()).call()
         ['0', '1', '2']
         """
-        return mapped(self._flow(), items, spread=False, **options)
+        return mapped(self._flow(), items, options)
 
     def starmap(self, tuples: Any = None, **options: Any) -> Flow:
         """Describe one call for each tuple of arguments.
@@ -143,7 +143,7 @@ class Step(Composable):
         >>> step(pow).starmap([(2, 3), (3, 2)]).call()
         [8, 9]
         """
-        return mapped(self._flow(), tuples, spread=True, **options)
+        return mapped(self._flow(), tuples, options, spread=True)
 
     def reduce(self, split_every: int = 8) -> Flow:
         """Describe a fan-in as a tree: calls on parts of a list, then on their values.
@@ -167,11 +167,8 @@ class Step(Composable):
         >>> ([1, 2, 3] >> step(sum).reduce(split_every=2)).call()
         6
         """
-        if isinstance(split_every, bool) or not isinstance(split_every, int) or split_every < 2:
-            raise FlowError(
-                f"split_every is {split_every!r}; it must be a whole number of at least 2"
-            )
-        node = placed(Call(self.definition, split_every=split_every))
+        most = checked_count("split_every", split_every, least=2)
+        node = placed(Call(self.definition, split_every=most))
         return Flow(node, {self.definition.name: self.definition})
 
     # Copies

@@ -16,18 +16,18 @@ from typing import Any
 
 from nbflow.absence import Absent
 from nbflow.attempt import Attempts, Outcome
+from nbflow.barrier import Barriers, opened
 from nbflow.capture import captured
 from nbflow.context import is_cancelled
 from nbflow.crew import Crew, Scope, Unit
 from nbflow.desk import take
 from nbflow.elements import Elements
 from nbflow.errors import TransferError
-from nbflow.evaluate import barred, following, items_of, resolve
+from nbflow.evaluate import following
 from nbflow.events import Event, Status
-from nbflow.expression import Const, Item, ListOf, leaves
+from nbflow.expression import Const, ListOf
 from nbflow.failure import recorded
-from nbflow.items import labels_of
-from nbflow.order import Envelope, Loop, Order, Ref, Results, Span, Work
+from nbflow.order import Envelope, Loop, Order, Results, Span, Work
 from nbflow.recorder import Recorder
 from nbflow.transfer import Parcel
 
@@ -114,28 +114,26 @@ class _Task:
 
     def _map(self, loop: Loop) -> None:
         works = loop.works
-        barriers = self._barriers(loop)
-        if len(barriers) == len(works):
-            self._skip(works, barriers)
-            return
         try:
-            items = items_of(loop.axis, self.root.value_of)
-            if type(items) is Absent:
-                self._skip(works, {w.position: following(items, w.name) for w in works})
+            complete = self.results.complete
+            items, labels, shut = opened(loop, self.root.value_of, complete=complete)
+            self._skip(tuple(each for each in works if each.position in shut), shut)
+            if len(shut) == len(works):
                 return
-            labels = labels_of(loop.axis.label, items, works[0].name)
             self._tell_total(loop, len(items))
             order = self.order
             if order.lane is None and not isinstance(loop.axis.items, (Const, ListOf)):
                 # Some elements of a list that only now is known are computed again.
                 items = items[order.start : order.stop]
                 labels = None if labels is None else labels[order.start : order.stop]
-            self._elements(loop, items, labels)
+            self._elements(loop, items, labels, shut)
         except BaseException as error:  # noqa: BLE001 - of the user's items or names
             self._fail(works, error)
 
-    def _elements(self, loop: Loop, items: list[Any], labels: list[str] | None) -> None:
-        elements = Elements(loop, self.recorder, self.order.start)
+    def _elements(
+        self, loop: Loop, items: list[Any], labels: list[str] | None, shut: Barriers
+    ) -> None:
+        elements = Elements(loop, self.recorder, self.order.start, shut)
         crew = Crew(self.attempts, self.recorder, elements)
         offset = self.order.start
         for start, stop in self._spans(len(items)):
@@ -175,38 +173,6 @@ class _Task:
             return 1
         mean = (time.perf_counter() - self._begun) / self._units_done
         return max(1, int(_PIECE_SECONDS / max(mean, 1e-6)))
-
-    def _barriers(self, loop: Loop) -> dict[int, Absent]:
-        """Find the steps that none of the elements can run, so that each is told of once."""
-        works = loop.works
-        inside = {work.position for work in works}
-        found = {}
-        for work in works:
-            guard = work.guard if work.guard and work.guard.position not in inside else None
-            absent = barred(work.name, guard, (), self.root.value_of) if guard else None
-            if absent is None and not self.results.complete:
-                absent = self._missing(work, inside)
-            if absent is not None:
-                found[work.position] = absent
-            elif any(
-                isinstance(leaf, Ref) and leaf.position in found
-                for part in work.args
-                for leaf in leaves(part)
-            ):
-                culprit = next(iter(found.values()))
-                found[work.position] = following(culprit, work.name)
-        return found
-
-    def _missing(self, work: Work, inside: set[int]) -> Absent | None:
-        for part in (*work.args, *(each for _, each in work.kwargs), *work.after):
-            found = list(leaves(part))
-            own = any(isinstance(leaf, Item) for leaf in found)
-            near = any(isinstance(leaf, Ref) and leaf.position in inside for leaf in found)
-            if not own and not near:
-                value = resolve(part, self.root.value_of)
-                if type(value) is Absent:
-                    return following(value, work.name)
-        return None
 
     def _tell_total(self, loop: Loop, total: int) -> None:
         if isinstance(loop.axis.items, (Const, ListOf)):
@@ -259,21 +225,20 @@ class _Steps:
 
     def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
         """Compute a map that is part of a member of a capped group."""
-        works, scope = loop.works, unit.scope
+        scope = unit.scope
         try:
-            items = items_of(loop.axis, scope.value_of)
-            if type(items) is Absent:
-                for work in works:
-                    absent = following(items, work.name)
-                    scope.values[work.position] = absent
-                    self.done(work, unit, Outcome(absent, 0.0), absent, "")
-                return
-            labels = labels_of(loop.axis.label, items, works[0].name)
+            items, labels, shut = opened(loop, scope.value_of)
         except BaseException as error:  # noqa: BLE001 - of the user's items or names
             self._fail(loop, unit, error)
             return
+        for work in loop.works:
+            if work.position in shut:
+                absent = scope.values[work.position] = shut[work.position]
+                self.done(work, unit, Outcome(absent, 0.0), absent, "")
+        if len(shut) == len(loop.works):
+            return
         self.task._tell_total(loop, len(items))
-        elements = Elements(loop, self.task.recorder, 0)
+        elements = Elements(loop, self.task.recorder, 0, shut)
         crew.each(elements, scope, items, labels)
         elements.fill(self.task.envelope, whole=scope.values)
 

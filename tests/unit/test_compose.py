@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbflow import FlowError, UnsupportedError, chain, chord, chunks, group, param, starmap, step
+from nbflow import FlowError, SignatureError, chain, chord, chunks, group, param, starmap, step
 
 CALLS: list[object] = []
 
@@ -145,9 +145,23 @@ def test_two_bare_lists_need_a_group():
     assert (group(raw, 2) >> [whole, whole]).call() == [[1, 2], [1, 2]]
 
 
-def test_max_concurrency_does_not_work_yet():
-    with pytest.raises(UnsupportedError, match="max_concurrency"):
-        group(raw, max_concurrency=2)
+@pytest.mark.parametrize("limit", [1, 2, 9, np.int64(2), None])
+def test_a_cap_changes_neither_the_value_nor_the_members(limit):
+    members = [raw.s(), inc.s(4), [raw]]
+    capped = group(*members, max_concurrency=limit)
+    assert capped.call() == [1, 5, [1]]
+    assert (capped >> [whole, len]).call() == [[1, 5, [1]], 3]
+    assert (capped.steps, repr(capped)) == (group(*members).steps, repr(group(*members)))
+    assert group(max_concurrency=limit).call() == []
+
+
+def test_a_cap_is_part_of_what_a_group_is():
+    capped = group(raw, max_concurrency=2)
+    assert capped == group(raw, max_concurrency=2)
+    assert hash(capped) == hash(group(raw, max_concurrency=2))
+    assert capped != group(raw, max_concurrency=3)
+    assert capped != group(raw)
+    assert capped.options(fuse=False).expression.cap == capped.expression.cap
 
 
 # chord
@@ -302,14 +316,32 @@ def test_a_long_flow_in_a_wrong_place_is_still_a_short_message():
     assert len(str(caught.value)) < 300
 
 
-def test_only_one_step_can_be_mapped():
+@pytest.mark.parametrize(
+    ("write", "values"),
+    [
+        (lambda: chunks(whole >> len, [1, 2, 3], 2), [2, 1]),
+        (lambda: chunks(whole >> [len, sum], [1, 2, 3], 2), [[2, 3], [1, 3]]),
+        (lambda: chunks(whole >> {"n": len}, [1, 2, 3], 2), [{"n": 2}, {"n": 1}]),
+        (lambda: starmap(pair >> list, [(1, 2), (3, 4)]), [[1, 2], [3, 4]]),
+        (lambda: starmap(pair >> (len, whole), [(1, 2)]), [(2, (1, 2))]),
+        (lambda: starmap(group(inc, whole), [(1,), (4,)]), [[2, 1], [5, 4]]),
+    ],
+)
+def test_a_whole_flow_is_mapped_as_one_step_is(write, values):
+    assert write().call() == values
+    assert (write() >> whole).call() == values
+
+
+def test_what_takes_no_item_cannot_be_mapped():
     for write in (
-        lambda: chunks(inc >> inc, [1], 1),
-        lambda: starmap(group(inc, inc), [(1,)]),
-        lambda: chunks(whole.map([1]), [1], 1),
+        lambda: chunks(raw >> inc, [1], 1),
         lambda: chunks(5 >> pair, [1], 1),
+        lambda: starmap(group(raw.s()), [(1,)]),
+        lambda: chunks(whole.map([1]), [1], 1),
+        lambda: chunks(whole.si(3), [1], 1),
+        lambda: starmap(param("p"), [(1,)]),
     ):
-        with pytest.raises(FlowError, match="not one step"):
+        with pytest.raises(SignatureError, match="no step of the flow|positional"):
             write()
     for value in (5, "name", None):
         with pytest.raises(FlowError, match="not a function"):

@@ -350,7 +350,7 @@ def test_a_result_that_is_a_generator_names_the_step(fn):
         step(fn, name="emit") >> whole,
         step(lambda x: fn(), name="emit").map([1]),
     ):
-        with pytest.raises(TransferError, match="step 'emit' returned an? .*generator.*list"):
+        with pytest.raises(TransferError, match=r"step 'emit\b.* returned an? .*generator.*list"):
             flow.call()
 
 

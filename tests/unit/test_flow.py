@@ -10,7 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbflow import Flow, FlowError, SignatureError, UnsupportedError, chain, group, param, step
+from nbflow import (
+    Flow,
+    FlowError,
+    SignatureError,
+    branch,
+    chain,
+    group,
+    param,
+    step,
+    switch,
+)
 from nbflow.topology import Topology
 
 CALLS: list[object] = []
@@ -206,7 +216,7 @@ def test_what_already_flowed_in_is_never_lost():
         lambda: (5 >> inc).map([1]),
         lambda: (raw >> inc).map([1]),
     ):
-        with pytest.raises((UnsupportedError, SignatureError)):
+        with pytest.raises(SignatureError):
             refuse()
 
 
@@ -237,6 +247,23 @@ EQUAL = [
     lambda: raw >> inc.options(priority=2),
     lambda: 1 >> step(lambda x: x + 1, name="l"),
     lambda: param("only"),
+    lambda: branch(bool, inc, double),
+    lambda: 5 >> branch(bool, inc, double),
+    lambda: branch(bool, inc >> double, 0),
+    lambda: switch(type, {int: inc, str: whole}, default=double),
+    lambda: raw >> inc.options(retry=2),
+    lambda: raw >> inc.options(timeout=2),
+    lambda: raw >> inc.options(lock="l"),
+    lambda: raw >> inc.options(isolation="process"),
+    lambda: raw >> inc.s().when(bool),
+    lambda: raw >> whole.map(),
+    lambda: raw >> (inc >> double).map(),
+    lambda: whole.map([1, raw], on_error="collect"),
+    lambda: whole.map([1, raw], max_concurrency=2),
+    lambda: whole.map([1, raw], key=["a", "b"]),
+    lambda: whole.map([1, raw], key=lambda x: f"k{x}"),
+    lambda: raw >> step(sum).reduce(split_every=3),
+    lambda: group(raw, 1, max_concurrency=3),
 ]
 
 
@@ -252,6 +279,21 @@ def test_different_flows_differ():
     flows = [
         *(write() for write in EQUAL),
         raw >> inc,
+        branch(bool, double, inc),
+        branch(bool, inc),
+        branch(callable, inc, double),
+        branch(bool, inc >> double, 1),
+        switch(type, {int: inc, float: whole}, default=double),
+        switch(type, {int: inc, str: whole, float: double}),
+        raw >> inc.options(retry=3),
+        raw >> inc.s().when(callable),
+        raw >> whole.map(key=str),
+        whole.map([1, raw], max_concurrency=3),
+        whole.map([1, raw], key=["a", "c"]),
+        raw >> step(sum).reduce(split_every=4),
+        raw >> step(sum),
+        group(raw, 1, max_concurrency=4),
+        group(raw, 1),
         raw >> inc.s(by=2),
         raw >> (inc, double),
         raw >> {"a": inc, "b": double},
@@ -340,7 +382,13 @@ def test_no_expression_changes_its_operands():
                 lambda left=left, right=right: (left, right) >> pair,
                 lambda left=left, right=right: pair.s(left, right=right),
                 lambda left=left: left.named("other"),
-                lambda left=left: left.options(fuse=False),
+                lambda left=left: left.options(fuse=False, retry=2, timeout=5, lock="l"),
+                lambda left=left: left.when(bool),
+                lambda left=left: left.on_error(print),
+                lambda left=left: left.map([1], key=str, on_error="collect"),
+                lambda left=left, right=right: branch(bool, left, right),
+                lambda left=left, right=right: switch(left, {1: right}, default=left),
+                lambda left=left, right=right: group(left, right, max_concurrency=1),
                 lambda left=left: left.call(3),
                 lambda left=left: left["inc"],
                 lambda left=left: whole.map([left]),
@@ -349,7 +397,7 @@ def test_no_expression_changes_its_operands():
             ):
                 try:
                     write()
-                except (FlowError, KeyError, UnsupportedError):
+                except (FlowError, KeyError):
                     pass
             for key, flow in operands.items():
                 was, *rest = before[key]
@@ -414,12 +462,105 @@ def test_a_flow_has_no_truth_and_no_elements():
             [*flow]
 
 
-@pytest.mark.parametrize("name", ["when", "on_error"])
-def test_methods_that_do_not_work_yet_say_so(name):
-    with pytest.raises(UnsupportedError, match=name):
-        getattr(raw >> inc, name)(bool)
-    with pytest.raises(UnsupportedError, match="map each step"):
-        (inc >> double).map([1])
+# Copies that run on a condition, tell of failures, or are mapped as a whole
+
+
+def big(x):
+    return x > 3
+
+
+@pytest.mark.parametrize(
+    ("flow", "given", "value"),
+    [
+        (lambda: (inc >> double).when(big), 5, 12),
+        (lambda: (inc >> double).when(big), 3, None),
+        (lambda: double >> inc.s().when(big), 2, 5),
+        (lambda: double >> inc.s().when(big), 1, None),
+        (lambda: group(inc, double).when(big), 5, [6, 10]),
+        (lambda: group(inc, double).when(big), 1, None),
+        (lambda: group(inc.s().when(big), double), 1, [2]),
+        (lambda: inc.s().when(big).when(lambda x: x < 9), 7, 8),
+        (lambda: inc.s().when(big).when(lambda x: x < 9), 9, None),
+        (lambda: inc.s(by=10).when(big), 5, 15),
+        (lambda: (inc >> double).map().when(big), [1, 5], [12]),
+    ],
+)
+def test_a_flow_runs_only_when_a_predicate_holds_for_what_flows_in(flow, given, value):
+    assert flow().call(given) == value
+    assert (given >> flow()).call() == value
+
+
+def test_a_condition_makes_another_flow_and_leaves_the_old_one():
+    flow = inc >> double
+    guarded = flow.when(big)
+    assert guarded == (inc >> double).when(big)
+    assert hash(guarded) == hash((inc >> double).when(big))
+    assert guarded != flow
+    assert guarded != flow.when(bool)
+    assert (repr(guarded), guarded.steps) == (repr(flow), flow.steps)
+    assert (flow.call(1), guarded.call(1)) == (4, None)
+    assert cloudpickle.loads(cloudpickle.dumps(guarded)) == guarded
+
+
+def test_a_failing_flow_tells_its_handlers_once_and_a_good_one_never():
+    told = []
+    flow = (double >> (lambda x: 10 // x) >> inc).on_error(told.append)
+    assert (flow.call(5), told) == (2, [])
+    with pytest.raises(ZeroDivisionError):
+        flow.call(0)
+    [[failure]] = told
+    assert (failure.step, failure.element, failure.attempts) == ("lambda", None, 1)
+    assert isinstance(failure.error, ZeroDivisionError)
+
+
+def test_every_handler_of_every_part_is_told_in_order():
+    told = []
+    first, second = (lambda f: told.append("first")), (lambda f: told.append("second"))
+    part, fail = inc.s(1).on_error(first), step(lambda x: 1 // 0)
+    for flow in (
+        (part >> fail).on_error(second),
+        ([part, 1] >> whole >> fail).on_error(second),
+        whole.s(part) >> fail >> whole.s().on_error(second),
+        (part >> inc).options(priority=1).named("n").on_error(second) >> fail,
+        {"x": part} >> fail >> [inc, double.s().on_error(second)],
+        5 >> branch(bool, part >> fail).on_error(second),
+        (part >> fail.s().on_error(first)).on_error(second),
+    ):
+        told.clear()
+        with pytest.raises(ZeroDivisionError):
+            flow.call()
+        assert told in (["first", "second"], ["first", "first", "second"])
+
+
+def test_a_handler_is_no_step_of_the_flow():
+    flow = raw >> inc
+    watched = flow.on_error(print)
+    assert watched == flow
+    assert hash(watched) == hash(flow)
+    assert (watched.steps, repr(watched), len(watched)) == (flow.steps, repr(flow), len(flow))
+    assert flow.handlers == ()
+    assert len(watched.handlers) == 1
+    assert len(cloudpickle.loads(cloudpickle.dumps(watched)).handlers) == 1
+
+
+def test_a_handler_may_be_a_step_or_a_flow():
+    told = []
+    for handler in (step(told.append, name="tell"), step(len) >> told.append):
+        with pytest.raises(ZeroDivisionError):
+            step(lambda: 1 // 0).s().on_error(handler).call()
+    assert told[1] == 1
+    assert [each.step for each in told[0]] == ["lambda"]
+
+
+def test_a_flow_is_mapped_as_a_whole():
+    flow = inc >> double
+    mapped = flow.map([1, 2])
+    assert mapped.call() == [4, 6]
+    assert mapped == (inc >> double).map([1, 2])
+    assert mapped != flow.map([1, 3])
+    assert mapped.steps == flow.steps
+    assert (flow.call(1), repr(flow)) == (4, "Flow(inc >> double)")
+    assert (pair >> whole).starmap([(1, 2)]).call() == [(1, 2)]
 
 
 # Pickling

@@ -16,7 +16,8 @@ import nbflow
 # Changing this list is changing the interface: it needs a line in the changelog.
 PUBLIC = [
     *("step", "param", "Step", "Flow"),
-    *("chain", "group", "chord", "chunks", "starmap"),
+    *("chain", "group", "chord", "chunks", "starmap", "branch", "switch"),
+    *("Retry", "TryAgain", "context"),
     *("connect", "last_run", "Run"),
     *("NbflowError", "FlowError", "SignatureError", "CycleError", "UnknownStepError"),
     *("ParamError", "UnsupportedError", "TransferError", "ClusterError", "RunError"),
@@ -35,6 +36,8 @@ MODULES = [
     "nbflow.step",
     "nbflow.evaluate",
     "nbflow.signature",
+    *("nbflow.items", "nbflow.absence", "nbflow.decision", "nbflow.demand", "nbflow.regions"),
+    *("nbflow.retry", "nbflow.context", "nbflow.deadline"),
     "nbflow.fingerprint",
     "nbflow.errors",
 ]

@@ -8,10 +8,20 @@ import functools
 import inspect
 
 import cloudpickle
+import numpy as np
 import pandas as pd
 import pytest
 
-from nbflow import Flow, FlowError, SignatureError, Step, UnsupportedError, step
+from nbflow import (
+    Flow,
+    FlowError,
+    Retry,
+    SignatureError,
+    Step,
+    UnsupportedError,
+    context,
+    step,
+)
 
 
 @step
@@ -208,20 +218,12 @@ def test_an_unknown_option_suggests_the_right_one(options, meant):
 @pytest.mark.parametrize(
     "options",
     [
-        {"retry": 3},
-        {"retry": True},
-        {"timeout": 5},
-        {"timeout": 0},
-        {"timeout": 0.0},
-        {"when": bool},
         {"compensate": triple},
         {"effect": True},
+        {"effect": pd.DataFrame({"a": [1]})},
         {"cache": True},
         {"cache": 0},
         {"checkpoint": True},
-        {"lock": "db"},
-        {"lock": ""},
-        {"lock": pd.DataFrame({"a": [1]})},
     ],
 )
 def test_an_option_that_does_not_work_yet_says_so(options):
@@ -233,8 +235,101 @@ def test_an_option_that_does_not_work_yet_says_so(options):
 
 
 def test_the_defaults_of_those_options_may_be_written():
-    step(triple, retry=0, timeout=None, when=None, compensate=None, effect=False, cache=False)
-    step(triple, checkpoint="auto", lock=None)
+    plain = step(triple, compensate=None, effect=False, cache=False, checkpoint="auto")
+    assert plain == step(triple)
+    options = {"retry": 0, "timeout": None, "when": None, "lock": None, "isolation": None}
+    assert step(triple, **options) == step(triple)
+    assert step(triple, **options).definition.options.plain
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [
+        ({"retry": 3}, Retry(attempts=4)),
+        ({"retry": Retry(attempts=2, on=OSError)}, Retry(attempts=2, on=(OSError,))),
+        ({"retry": np.int64(1)}, Retry(attempts=2)),
+        ({"timeout": 5}, 5.0),
+        ({"timeout": 0.25}, 0.25),
+        ({"timeout": np.int64(5)}, 5.0),
+        ({"when": bool}, (bool,)),
+        ({"when": (bool, callable)}, (bool, callable)),
+        ({"lock": "warehouse"}, "warehouse"),
+        ({"lock": "café"}, "café"),
+        ({"isolation": "process"}, "process"),
+        ({"priority": np.int64(3)}, 3),
+    ],
+)
+def test_an_option_is_kept_and_makes_another_step(options, kept):
+    (name,) = options
+    made = step(triple, **options)
+    assert getattr(made.definition.options, name) == kept
+    assert not made.definition.options.plain or name == "priority"
+    assert made == step(**options)(triple) == step(triple).options(**options)
+    assert hash(made) == hash(step(triple).options(**options))
+    assert made != step(triple)
+    assert (repr(made), made(2)) == ("Step(triple)", 6)
+    back = made.options(**{name: 0 if name in ("retry", "priority") else None})
+    assert back == step(triple)
+
+
+@pytest.mark.parametrize(
+    "options", [{"retry": 3}, {"timeout": 5}, {"when": bool}, {"lock": "warehouse"}]
+)
+def test_an_option_changes_nothing_where_nothing_fails(options):
+    made = step(triple, **options)
+    assert (1 >> made >> made).call() == 9
+    assert (1 >> step(triple) >> triple).options(**options).call() == 9
+    assert made.map([1, 2]).call() == [3, 6]
+
+
+def test_a_step_is_tried_again_as_often_as_its_policy_says():
+    attempts = []
+
+    @step(retry=Retry(attempts=3, on=OSError, wait=0))
+    def unsteady(fails):
+        attempts.append(context().attempt)
+        if len(attempts) <= fails:
+            raise OSError(f"attempt {len(attempts)}")
+        return len(attempts)
+
+    assert unsteady.s(2).call() == 3
+    assert attempts == [1, 2, 3]
+    attempts.clear()
+    with pytest.raises(OSError, match="attempt 3"):
+        unsteady.s(9).call()
+    attempts.clear()
+    with pytest.raises(OSError, match="attempt 1"):
+        unsteady.options(retry=None).s(9).call()
+    attempts.clear()
+    with pytest.raises(OSError, match="attempt 1"):
+        unsteady.options(retry=Retry(attempts=3, on=KeyError)).s(9).call()
+
+
+def test_a_step_that_takes_too_long_is_stopped():
+    @step(timeout=0.05)
+    def endless():
+        while True:
+            pass
+
+    with pytest.raises(TimeoutError, match="'endless' took longer than 0.05 s"):
+        endless.s().call()
+
+
+@pytest.mark.parametrize(
+    ("flow", "value"),
+    [
+        (lambda when: 5 >> step(triple, when=when), 15),
+        (lambda when: 1 >> step(triple, when=when), None),
+        (lambda when: 1 >> step(triple, when=when) >> str, None),
+        (lambda when: [1 >> step(triple, when=when), 4] >> step(list), [4]),
+        (lambda when: step(triple, when=when).map([1, 5, 2, 7]), [15, 21]),
+        (lambda when: step(triple, when=when).s(5), 15),
+        (lambda when: step(triple, when=when).s(x=1), None),
+        (lambda when: step(triple, when=(when, lambda x: x < 7)).map([1, 5, 7]), [15]),
+    ],
+)
+def test_a_step_runs_only_when_its_predicates_hold(flow, value):
+    assert flow(lambda x: x > 3).call() == value
 
 
 @pytest.mark.parametrize(
@@ -271,21 +366,46 @@ def test_one_tag_may_be_a_word():
     assert step(triple, tags=None).definition.options.tags == ()
 
 
-@pytest.mark.parametrize("name", ["chunk_size", "max_concurrency", "on_error", "key"])
-def test_map_options_that_do_not_work_yet_say_so(name):
-    with pytest.raises(UnsupportedError, match=name):
-        step(triple).map([1], **{name: 1})
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"chunk_size": 1},
+        {"chunk_size": np.int64(2)},
+        {"max_concurrency": 2},
+        {"on_error": "collect"},
+        {"on_error": "collect", "max_concurrency": 2, "chunk_size": 3, "key": ["a", "b", "c"]},
+        {"key": str},
+        {"key": ["a", "b", "c"]},
+        {"key": np.array([2011, 2012, 2013])},
+    ],
+)
+def test_map_options_change_the_flow_but_not_its_value(options):
+    mapped = step(triple).map([1, 2, 3], **options)
+    assert mapped.call() == [3, 6, 9]
+    assert mapped == step(triple).map([1, 2, 3], **options)
+    assert mapped != step(triple).map([1, 2, 3])
+    assert (repr(mapped), mapped.steps) == ("Flow(triple)", ["triple"])
+    assert cloudpickle.loads(cloudpickle.dumps(mapped)) == mapped
 
 
-def test_a_map_over_what_comes_later_says_so():
-    for refuse in (
-        lambda: step(triple).map(),
-        lambda: step(triple).map(add.s(1)),
-        lambda: step(triple).s().map(),
-        lambda: step(triple).starmap(add),
+def test_map_options_that_say_nothing_are_none_at_all():
+    bare = step(triple).map([1])
+    nothing = {"chunk_size": None, "max_concurrency": None, "on_error": None, "key": None}
+    assert step(triple).map([1], **nothing) == bare
+    assert step(triple).map([1], on_error="raise") == bare
+
+
+def test_a_map_goes_over_what_comes_later():
+    thrice, numbers = step(triple), step(range).s(3)
+    for flow in (
+        numbers >> thrice.map(),
+        thrice.map(numbers),
+        numbers >> thrice.s().map(),
+        step(lambda: [(0,), (1,), (2,)], name="tuples") >> thrice.starmap(),
     ):
-        with pytest.raises(UnsupportedError, match="give the items"):
-            refuse()
+        assert flow.call() == [0, 3, 6]
+    assert thrice.map().call([0, 1, 2]) == [0, 3, 6]
+    assert (numbers >> thrice.map()) == thrice.map(numbers)
 
 
 # Copies and immutability
