@@ -147,7 +147,7 @@ class StepState:
             skipped=skipped,
             collected=collected,
             spared=spared,
-            reason=_reason(self, records, status if ended else None),
+            reason=_reason((*self.elements, records), status if ended else None),
             elements=(*self.elements, records),
             retry_at=None,
         )
@@ -178,13 +178,16 @@ def _first_error(state: StepState, records: ElementRecords) -> ErrorRecord | Non
     return min(failed, key=lambda each: each[0])[1]
 
 
-def _reason(state: StepState, records: ElementRecords, status: Status | None) -> str:
-    """Keep the reason that matters: of a skip by failure before one by choice."""
-    if status is Status.COMPLETED:
+def _reason(records: Iterable[ElementRecords], status: Status | None) -> str:
+    """Give the reason that matters: of a skip by failure before one by choice, the first one."""
+    if status in (None, Status.COMPLETED):
         return ""
-    forced = [each for n, each in records.reasons.items() if n not in records.spared]
-    reasons = forced or ([] if state.reason else list(records.reasons.values()))
-    return reasons[0] if reasons else state.reason
+    reasons = [
+        (number in part.spared, number, reason)
+        for part in records
+        for number, reason in part.reasons.items()
+    ]
+    return min(reasons)[2] if reasons else ""
 
 
 def _gaps(start: int, stop: int, known: Iterable[ElementRecords]) -> Iterator[tuple[int, int]]:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from strategies import recorded_calls, trees, written
 
 from nbflow import Flow, group, step
+from nbflow.events import Status
 
 pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("client")]
 
@@ -20,10 +21,14 @@ calm = {
     "database": None,
     "derandomize": True,
     "suppress_health_check": list(HealthCheck),
+    # Making a failing example smaller would take as long as a run that hangs, again and again.
+    "phases": [Phase.generate],
 }
 
 
-def check(tree: Any, how: str) -> None:
+def check(tree: Any, how: str) -> dict[str, Any]:
+    """Compute a flow one way; give what the table of steps says of it."""
+    steps: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         example = written(tree, folder)
         if how == "call":
@@ -31,20 +36,27 @@ def check(tree: Any, how: str) -> None:
         else:
             flow = example.flow if how == "fused" else example.flow.options(fuse=False)
             run = flow.submit()
-            value = run.result(timeout=30)
+            value = run.result(timeout=60)
+            steps = {
+                name: (each.status, each.attempts, each.reason, each.failed, each.collected)
+                for name, each in run.state.steps.items()
+            }
         assert value == example.value
         assert repr(value) == repr(example.value)
         assert recorded_calls(folder) == example.calls
-    for flow, steps, text, known in example.operands:
-        assert (flow.steps, repr(flow), hash(flow)) == (steps, text, known)
+    for flow, names, text, known in example.operands:
+        assert (flow.steps, repr(flow), hash(flow)) == (names, text, known)
+    return steps
 
 
-@pytest.mark.timeout(600)
-@settings(max_examples=1000, **calm)  # type: ignore[arg-type]
+@pytest.mark.timeout(900)
+@settings(max_examples=500, **calm)  # type: ignore[arg-type]
 @given(tree=trees())
-def test_a_thousand_nestings_give_their_values_by_call_fused_and_unfused(tree: Any) -> None:
-    for how in ("call", "fused", "unfused"):
-        check(tree, how)
+def test_random_flows_give_their_values_and_records_by_call_fused_and_unfused(tree: Any) -> None:
+    check(tree, "call")
+    fused, unfused = check(tree, "fused"), check(tree, "unfused")
+    assert fused == unfused
+    assert {status for status, *_ in fused.values()} <= {Status.COMPLETED, Status.SKIPPED}
 
 
 # Failures

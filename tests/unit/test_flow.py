@@ -524,12 +524,11 @@ def test_every_handler_of_every_part_is_told_in_order():
         (part >> inc).options(priority=1).named("n").on_error(second) >> fail,
         {"x": part} >> fail >> [inc, double.s().on_error(second)],
         5 >> branch(bool, part >> fail).on_error(second),
-        (part >> fail.s().on_error(first)).on_error(second),
     ):
         told.clear()
         with pytest.raises(ZeroDivisionError):
             flow.call()
-        assert told in (["first", "second"], ["first", "first", "second"])
+        assert told == ["first", "second"]
 
 
 def test_a_handler_is_no_step_of_the_flow():
