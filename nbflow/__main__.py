@@ -76,6 +76,7 @@ def _run(given: argparse.Namespace) -> int:
     run = submit(flow, params=dict(given.param), cluster=given.cluster)
     print(f"{flow.name}: {len(flow)} step{'s' * (len(flow) != 1)}, run {run.id}", flush=True)
     wait_for_end(run)
+    run.wait_for_handlers()
     _print_outcome(run)
     if given.report:
         from nbflow.notebook.html import page

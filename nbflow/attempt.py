@@ -34,9 +34,6 @@ from nbflow.preview import Preview, preview
 from nbflow.retry import next_wait
 from nbflow.transfer import can_travel, dumps
 
-# Frames between ours that catches an exception and the user's.
-_OUR_FRAMES = 2
-
 Function: TypeAlias = tuple[Callable[..., Any], Options | None]
 
 
@@ -188,7 +185,7 @@ class Attempts:
         if isinstance(error, ChildFailure):
             return Outcome(None, seconds, error=error.record, wait=error.verdict)
         wait = next_wait(None if options is None else options.retry, number, error)
-        return Outcome(None, seconds, error=recorded(error, skip=_OUR_FRAMES), wait=wait)
+        return Outcome(None, seconds, error=recorded(error), wait=wait)
 
     def _function(self, number: int) -> Function:
         found = self._functions[number] = function(self.order.functions[number])

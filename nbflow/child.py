@@ -31,8 +31,6 @@ T = TypeVar("T")
 
 # The first part of the answer.
 VALUE, FAILURE = b"value", b"failure"
-# Frames between ours that catches an exception and the user's: `_attempted` and `invoke`.
-_OUR_FRAMES = 2
 
 
 def serve(channel: int, watched: int) -> None:
@@ -68,7 +66,7 @@ def _attempted(channel: int) -> list[Any]:
         through(sending(channel, []))
         return _packed(name, checked(name, invoke(fn, args, kwargs)))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is told
-        return [FAILURE, dumps((recorded(error, skip=_OUR_FRAMES), _judged(judge, error)))]
+        return [FAILURE, dumps((recorded(error), _judged(judge, error)))]
 
 
 def _opened(request: Message) -> tuple[Any, ...]:

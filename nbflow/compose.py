@@ -30,11 +30,11 @@ from nbflow.expression import (
     TupleOf,
 )
 from nbflow.flow import Composable, Flow, connected, function_flow, gathered, lift, source
-from nbflow.items import MOST_UNSIZED, bounded, check_labels, elements_of, read_label
+from nbflow.items import MOST_UNSIZED, bounded, check_labels, elements_of, is_frame, read_label
 from nbflow.outline import outline
 from nbflow.retry import whole_number
 from nbflow.signature import Arity
-from nbflow.wiring import listed, opened, over, placed
+from nbflow.wiring import opened, over, placed, supplied
 
 _WHOLE = (str, bytes, bytearray, Mapping, Composable)
 
@@ -280,37 +280,23 @@ def mapped(
     """
     _check_options(options, body.name)
     limit, together = (_counted(options, each) for each in ("max_concurrency", "chunk_size"))
-    flow, rows = None, size
-    if items is not None:
-        flow, rows = _items_flow(items, size, together)
-    width = _width(body.name, flow.expression) if spread and flow is not None else None
-    label = _checked_label(options.get("key"), None if flow is None else flow.expression, body.name)
     unique = Key()
-    axis = Axis(
-        unique,
-        None if flow is None else flow.expression,
-        rows,
-        label,
-        limit,
-        together,
-        options.get("on_error") == "collect",
-    )
+    collect = options.get("on_error") == "collect"
+    axis = Axis(unique, None, size, None, limit, together, collect)
+    flow = None if items is None else _items_flow(items)
+    if flow is not None:
+        axis = supplied(axis, flow.expression)
+    width = _width(body.name, axis.items) if spread and axis.items is not None else None
+    axis = replace(axis, label=_checked_label(options.get("key"), axis.items, body.name))
     expression = over(_as_node(body.expression), axis, Item(unique, spread, width))
     return gathered(expression, [body, *([] if flow is None else [flow]), Flow(expression)])
 
 
-def _items_flow(items: Any, size: int | None, together: int | None) -> tuple[Flow, int | None]:
-    """Lift what a map goes over, and say what is left to be cut when it runs."""
+def _items_flow(items: Any) -> Flow:
+    """Lift what a map goes over; a frame stays whole until it is known how it is cut."""
     if isinstance(items, Composable):
-        flow = items._flow()
-        expression = listed(flow.expression)
-        if size is not None and isinstance(expression, ListOf):
-            parts = elements_of(list(expression.members), size)
-            expression = ListOf(tuple(ListOf(tuple(part)) for part in parts))
-        return gathered(expression, [flow]), size
-    rows = size if size is not None or not hasattr(items, "iloc") else together
-    flow = lift(elements_of(items, rows))
-    return flow, None
+        return items._flow()
+    return lift(items if is_frame(items) else elements_of(items))
 
 
 def _as_node(expression: Expression) -> Expression:

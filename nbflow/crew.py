@@ -238,7 +238,7 @@ class Crew:
             name = first.name + scope.label
             kept = loop.collect
             lost = Absent(name, f"{name} failed", failed=not kept, collected=kept)
-            failure = Outcome(None, 0.0, error=recorded(error, skip=1))
+            failure = Outcome(None, 0.0, error=recorded(error))
             scope.values[first.position] = lost
             outer.done(first, unit, failure, lost, "")
             shut = {each.position: following(lost, each.name + scope.label) for each in others}

@@ -109,6 +109,7 @@ def within(
     >>> within(60, "add", lambda: 1 + 1)
     2
     """
+    __tracebackhide__ = True
     helper = _Helper(call)
     try:
         if not helper.wait(seconds):
@@ -132,6 +133,7 @@ def awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
     >>> awaited(asyncio.sleep(0, "done"))
     'done'
     """
+    __tracebackhide__ = True
     # It takes half as long to import as the rest of nbflow, and few steps need it.
     import asyncio
 
@@ -144,6 +146,7 @@ def awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def _run(coroutine: Coroutine[Any, Any, Any], helper: _Helper | None) -> Any:
+    __tracebackhide__ = True
     import asyncio
 
     if helper is None:
@@ -162,6 +165,7 @@ def _run(coroutine: Coroutine[Any, Any, Any], helper: _Helper | None) -> Any:
 
 
 def _run_elsewhere(coroutine: Coroutine[Any, Any, Any], helper: _Helper | None) -> Any:
+    __tracebackhide__ = True
     outcome: list[Any] = []
     failure: list[BaseException] = []
 

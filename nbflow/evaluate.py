@@ -70,6 +70,7 @@ def evaluate(topology: Topology, params: Mapping[str, Any], failed: Failed = _un
     Exception
         Whatever a step raises, when its attempts are used up.
     """
+    __tracebackhide__ = True
     evaluation = Evaluation(topology, bound_params(topology, params), failed)
     frame = Frame()
     evaluation.compute(regions(topology), frame)
@@ -151,6 +152,7 @@ class Evaluation:
 
     def compute(self, region: Region, frame: Frame) -> None:
         """Compute the steps of a region in one frame."""
+        __tracebackhide__ = True
         for part in region.parts:
             if isinstance(part, int):
                 frame.values[part] = self.step(part, frame)
@@ -159,6 +161,7 @@ class Evaluation:
 
     def over(self, region: Region, frame: Frame) -> None:
         """Compute the steps of a map for each of its elements."""
+        __tracebackhide__ = True
         axis = region.axis
         assert axis is not None
         shut = self._shut(region, frame)
@@ -212,6 +215,7 @@ class Evaluation:
 
     def step(self, position: int, frame: Frame) -> Any:
         """Compute one step in one frame."""
+        __tracebackhide__ = True
         node, name = self.topology.nodes[position], self.topology.names[position]
         value_of = self.looking_in(frame)
         name += frame.label
@@ -238,6 +242,7 @@ class Evaluation:
 
     def attempt(self, node: Node, name: str, value_of: ValueOf) -> Any:
         """Make one attempt of a step."""
+        __tracebackhide__ = True
         call, options = node.call, node.call.definition.options
         given = arguments(node.args, node.kwargs, value_of)
         if isinstance(given, Absent):
@@ -299,7 +304,7 @@ def items_of(axis: Axis, value_of: ValueOf) -> Any:
     if isinstance(items, ListOf):
         return [resolve(each, value_of) for each in items.members]
     value = resolve(items, value_of)
-    return value if type(value) is Absent else elements_of(value, axis.size)
+    return value if type(value) is Absent else elements_of(value, axis.size, axis.together)
 
 
 def barred(
@@ -382,6 +387,7 @@ def reduced(
     >>> reduced(sum, 2, [1, 2, 3, 4, 5])
     15
     """
+    __tracebackhide__ = True
     values = elements_of(values)
     while len(values) > split_every:
         parts = elements_of(values, split_every)
@@ -526,6 +532,7 @@ def _copier(kind: Any) -> Callable[[Any], Any] | None:
 
 def invoke(fn: Callable[..., Any], args: list[Any], kwargs: dict[str, Any]) -> Any:
     """Call a function, and wait for its value if it is asynchronous."""
+    __tracebackhide__ = True
     result = fn(*args, **kwargs)
     if type(result) is not CoroutineType:
         return result

@@ -8,10 +8,12 @@ what it was, as far as it can.
 from __future__ import annotations
 
 import linecache
+import os
 import pickle
 import re
 import traceback
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -28,25 +30,26 @@ _TRACEBACK_LIMIT = 64_000
 _PART_LIMIT = 1_000_000
 _CAUSES = 10
 
+# Where the frames are that come before those of the user: ours, and those of a loop of ours.
+_BEFORE_USERS = tuple(
+    str(each) + os.sep
+    for each in (
+        Path(__file__).parent,
+        Path(os.__file__).parent / "asyncio",
+        Path(os.__file__).parent / "concurrent" / "futures",
+    )
+)
+
 # Looking at an exception runs code of its class, which may raise anything at all. Even
 # sys.exit() there must not end the worker.
 _ANYTHING = BaseException
 
 
-def recorded(error: BaseException, skip: int = 0) -> ErrorRecord:
-    """Make the record of an exception.
-
-    Parameters
-    ----------
-    error
-        The exception, caught where the user's function was called.
-    skip
-        How many frames at the beginning of its traceback are not the user's.
-    """
+def recorded(error: BaseException) -> ErrorRecord:
+    """Make the record of an exception, its traceback beginning with the user's code."""
     start = error.__traceback__
-    for _ in range(skip):
-        if start is not None and start.tb_next is not None:
-            start = start.tb_next
+    while start is not None and start.tb_frame.f_code.co_filename.startswith(_BEFORE_USERS):
+        start = start.tb_next
     return ErrorRecord(
         type(error).__name__,
         cut(_said(error), _MESSAGE_LIMIT),

@@ -19,7 +19,7 @@ MOST_UNSIZED = 1_000_000
 _WHOLE = (str, bytes, bytearray, Mapping)
 
 
-def elements_of(value: Any, size: int | None = None) -> list[Any]:
+def elements_of(value: Any, size: int | None = None, rows: int | None = None) -> list[Any]:
     """List what a map goes over: one item for each element.
 
     Parameters
@@ -28,8 +28,10 @@ def elements_of(value: Any, size: int | None = None) -> list[Any]:
         A list, a tuple, a range, an array, a generator; or a frame, which gives
         slices of its rows.
     size
-        How many items, or rows of a frame, make one element; None for one, and for
-        about as many rows as make 16 slices.
+        How many items, or rows of a frame, make one element; None for one.
+    rows
+        How many rows of a frame do, if `size` is not given; None for as many as make
+        about 16 slices.
 
     Raises
     ------
@@ -44,7 +46,7 @@ def elements_of(value: Any, size: int | None = None) -> list[Any]:
     if type(value) is not list:
         _check(value)
         if is_frame(value):
-            rows = size or max(1, -(-len(value) // SLICES))
+            rows = size or rows or max(1, -(-len(value) // SLICES))
             return [value.iloc[start : start + rows] for start in range(0, len(value), rows)]
         value = list(value) if hasattr(value, "__len__") else bounded(value)
     if size is None:
@@ -62,8 +64,8 @@ def _check(value: Any) -> None:
         advice = "; write list(the_dict.items()) for pairs, or list(the_dict) for keys"
     if isinstance(value, _WHOLE) or not _can_iterate(value):
         raise FlowError(
-            f"{quoted(value)} is a {type(value).__name__}; a map goes over a list, a tuple, a "
-            f"range, an array, a frame or a generator{advice}"
+            f"a map goes over a list, a tuple, a range, an array, a frame or a generator, and "
+            f"cannot go over {quoted(value)}, of type {type(value).__name__}{advice}"
         )
 
 

@@ -74,8 +74,8 @@ def letters_table(state: RunState) -> pd.DataFrame:
             part.attempts.get(number, 1),
         )
         for name, step in state.steps.items()
-        for part in step.elements
-        for number, letter in part.letters.items()
+        for part in sorted(step.elements, key=lambda part: part.start)
+        for number, letter in sorted(part.letters.items())
     ]
     columns = ["step", "element", "input", "error", "attempts"]
     table = pd.DataFrame({name: pd.Series(dtype="object") for name in columns})

@@ -198,6 +198,8 @@ class Topology:
             return False
         if isinstance(mine, Choice) and isinstance(its, Choice):
             decisions = mine.decision, its.decision
+            if decisions[0].truth is not decisions[1].truth:
+                return False
             if not same_value(decisions[0].cases, decisions[1].cases):
                 return False
         members, others = members_of(mine), members_of(its)

@@ -29,7 +29,7 @@ from nbflow.expression import (
     parts_of,
     transformed,
 )
-from nbflow.items import elements_of
+from nbflow.items import elements_of, is_frame
 from nbflow.topology import Topology
 
 Kwargs = tuple[tuple[str, Expression], ...]
@@ -137,7 +137,7 @@ def _given(
 ) -> tuple[int, tuple[str, ...]]:
     """Count the positional arguments of a call, and name the others."""
     names = tuple([name for name, _ in kwargs]) if kwargs else ()
-    if not any([type(each) is Item for each in args]):
+    if Item not in map(type, args):
         return len(args), names
     count, open_ended = 0, False
     for each in args:
@@ -331,7 +331,7 @@ def _mapped_over(upstream: Expression) -> tuple[Expression, tuple[Expression, ..
 def listed(items: Expression) -> Expression:
     """Give what a map goes over as a list, where it is known already."""
     if isinstance(items, Const):
-        return Const(elements_of(items.value))
+        return items if is_frame(items.value) else Const(elements_of(items.value))
     if isinstance(items, TupleOf):
         return ListOf(items.members)
     if isinstance(items, DictOf):
@@ -339,6 +339,20 @@ def listed(items: Expression) -> Expression:
             "a map goes over a list, not over a dict; write list(the_dict.items())"
         )
     return items
+
+
+def supplied(axis: Axis, items: Expression) -> Axis:
+    """Give a map what it goes over, cut into elements if that is known already."""
+    items = listed(items)
+    if isinstance(items, Const):
+        framed = is_frame(items.value)
+        elements = elements_of(items.value, axis.size, axis.together)
+        together = None if framed else axis.together
+        return replace(axis, items=Const(elements), size=None, together=together)
+    if isinstance(items, ListOf) and axis.size is not None:
+        parts = elements_of(list(items.members), axis.size)
+        return replace(axis, items=ListOf(tuple(ListOf(tuple(p)) for p in parts)), size=None)
+    return replace(axis, items=items)
 
 
 def _takes_item(node: Node, maps: set[Key]) -> bool:
@@ -486,9 +500,12 @@ def rebuilt(
     def moved_axis(axis: Axis) -> Axis:
         if id(axis) not in axes:
             parent = None if axis.parent is None else moved_axis(axis.parent)
-            over = items if axis.items is None else transformed(axis.items, follow)
+            over = None if axis.items is None else transformed(axis.items, follow)
             same = over is axis.items and parent is axis.parent
-            axes[id(axis)] = axis if same else replace(axis, items=over, parent=parent)
+            moved = axis if same else replace(axis, items=over, parent=parent)
+            if over is None and items is not None:
+                moved = supplied(moved, items)
+            axes[id(axis)] = moved
         return axes[id(axis)]
 
     for node in topology.nodes:

@@ -27,6 +27,7 @@ from nbflow.evaluate import following
 from nbflow.events import Event, Status
 from nbflow.expression import Const, ListOf
 from nbflow.failure import recorded
+from nbflow.items import is_frame
 from nbflow.order import Envelope, Loop, Order, Results, Span, Work
 from nbflow.recorder import Recorder
 from nbflow.transfer import Parcel
@@ -136,7 +137,10 @@ class _Task:
         elements = Elements(loop, self.recorder, self.order.start, shut)
         crew = Crew(self.attempts, self.recorder, elements)
         offset = self.order.start
-        for start, stop in self._spans(len(items)):
+        # Slices of a frame travel one by one: of those, `together` says how long they are.
+        sliced = loop.axis.size is None and bool(items) and is_frame(items[0])
+        together = None if sliced else loop.axis.together
+        for start, stop in self._spans(len(items), together):
             elements.expect(start + offset, stop - start)
             for number in range(start, stop):
                 label = None if labels is None else labels[number]
@@ -147,15 +151,13 @@ class _Task:
         if crew.cancelled:
             self._cancel(loop.works)
 
-    def _spans(self, total: int) -> Iterator[Span]:
+    def _spans(self, total: int, together: int | None = None) -> Iterator[Span]:
         """Give what there is to do: all of it, or what a lane gets of it."""
         lane = self.order.lane
         if lane is None:
             yield 0, total
             return
         token, queue = uuid.uuid4().hex, f"{self.order.run}/{lane.queue}"
-        loop = self.order.loop
-        together = None if loop is None else loop.axis.together
         while not self.attempts.stop():
             pace = self._pace()
             wanted = together or (pace if lane.capped else None)
@@ -191,7 +193,7 @@ class _Task:
 
     def _fail(self, works: tuple[Work, ...], error: BaseException) -> None:
         first, *others = works
-        now, record = time.time(), recorded(error, skip=1)
+        now, record = time.time(), recorded(error)
         address = self.recorder.address
         failed = Event(first.name, Status.FAILED, now, worker=address, seconds=0.0, error=record)
         self.recorder.add(failed)
@@ -244,7 +246,7 @@ class _Steps:
 
     def _fail(self, loop: Loop, unit: Unit, error: BaseException) -> None:
         first, *others = loop.works
-        outcome = Outcome(None, 0.0, error=recorded(error, skip=1))
+        outcome = Outcome(None, 0.0, error=recorded(error))
         absent = Absent(first.name, f"{first.name} failed", failed=True)
         unit.scope.values[first.position] = absent
         self.done(first, unit, outcome, absent, "")

@@ -136,7 +136,9 @@ def test_steps_of_a_named_run(shell):
     shell.run_cell("named = %flow run etl")
     flow(shell, "run tail frame")
 
-    assert list(flow(shell, "steps named").index) == ["numbers", "total"]
+    for named in ("named", shell.user_ns["named"].id):
+        assert list(flow(shell, f"steps {named}").index) == ["numbers", "total"]
+        assert flow(shell, f"result total --run {named}")["value"].tolist() == [6]
 
 
 @pytest.fixture
