@@ -141,8 +141,11 @@ def awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return _run(coroutine, helper)
-    return _run_elsewhere(coroutine, helper)
+        run = _run
+    else:
+        run = _run_elsewhere
+    # Not in the except clause: what the coroutine raises would tell of that error too.
+    return run(coroutine, helper)
 
 
 def _run(coroutine: Coroutine[Any, Any, Any], helper: _Helper | None) -> Any:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from nbflow.errors import RunError
+from nbflow import step
+from nbflow.errors import RunError, TransferError
 from nbflow.events import ErrorRecord
 from nbflow.failure import cut, recorded, revived
 
@@ -48,14 +49,32 @@ def test_an_exception_is_itself_again() -> None:
     assert frames[-1].line == 'raise TwoArguments(3, "bad")'
 
 
-def test_our_frames_are_left_out() -> None:
-    record = recorded(caught(fail), skip=1)
+@pytest.mark.parametrize("timeout", [None, 60])
+@pytest.mark.parametrize("late", [False, True])
+def test_our_frames_are_left_out(timeout: float | None, late: bool) -> None:
+    async def fail_later() -> None:
+        fail()
+
+    flow = step(fail_later if late else fail, timeout=timeout).s()
+    error = caught(flow.call)
+    # As on a worker, where our frames come first.
+    while error.__traceback__.tb_frame.f_code.co_name != "call":
+        error.__traceback__ = error.__traceback__.tb_next
+    record = recorded(error)
     frames = traceback.extract_tb(revived(record).__traceback__)
-    assert [frame.name for frame in frames] == ["fail"]
-    assert "caught" not in record.traceback
+    assert [frame.name for frame in frames] == ["fail_later", "fail"][not late :]
+    assert "nbflow" not in record.traceback.replace(__file__, "")
     assert record.traceback.startswith("Traceback (most recent call last)")
-    # An exception of our own frames alone keeps the last one.
-    assert traceback.extract_tb(revived(recorded(caught(fail), skip=9)).__traceback__)
+
+
+def test_an_exception_of_ours_alone_has_its_words() -> None:
+    error = caught(step(zip).s([1]).call)
+    while error.__traceback__.tb_frame.f_code.co_name != "call":
+        error.__traceback__ = error.__traceback__.tb_next
+    record = recorded(error)
+    assert "File" not in record.traceback
+    assert "'zip' returned an iterator" in record.traceback
+    assert type(revived(record)) is TransferError
 
 
 def test_the_record_is_plain_words() -> None:
