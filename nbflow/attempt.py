@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 
 from nbflow.absence import Absent
 from nbflow.capture import Pad, fresh_pad
-from nbflow.context import Stop, enter, leave
+from nbflow.context import Stop, enter, leave, place
 from nbflow.definition import Options
 from nbflow.desk import holding
-from nbflow.errors import TransferError, quoted
+from nbflow.errors import RunError, TransferError, quoted
 from nbflow.evaluate import (
     ValueOf,
     arguments,
@@ -29,6 +29,7 @@ from nbflow.evaluate import (
 )
 from nbflow.events import ErrorRecord
 from nbflow.failure import recorded
+from nbflow.isolation import ChildFailure, Died, Ward, in_child
 from nbflow.order import Order, Work
 from nbflow.preview import Preview, preview
 from nbflow.retry import next_wait
@@ -62,6 +63,26 @@ class Outcome:
     wait: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A second chance for steps whose workers died: each is called in another process.
+
+    Attributes
+    ----------
+    ward
+        The process.
+    cleared
+        The steps that are known to do no harm, and are called here.
+    """
+
+    ward: Ward
+    cleared: frozenset[str]
+
+
+_PLAIN = Options()
+_TRIED = "nbflow: called in a process of its own, as workers died that had called it\n"
+
+
 class Attempts:
     """Makes the attempts of one task.
 
@@ -71,12 +92,15 @@ class Attempts:
         Takes down what the steps say.
     stop
         Tells whether the run was cancelled.
+    trial
+        Where steps are called, if workers have died over them.
     """
 
-    def __init__(self, order: Order, pad: Pad, stop: Stop) -> None:
+    def __init__(self, order: Order, pad: Pad, stop: Stop, trial: Trial | None = None) -> None:
         self.order = order
         self.pad = pad
         self.stop = stop
+        self.trial = trial
         self._functions: dict[int, Function] = {}
 
     def make(
@@ -109,10 +133,10 @@ class Attempts:
                 return Outcome(following(given, name), 0.0)
             if work.split_every is not None:
                 fn = called(fn, work.split_every)
-            if options is None:
+            if options is None and self.trial is None:
                 value = invoke(fn, *given)
             else:
-                value = self._under(options, fn, work, name, given)
+                value = self._under(options or _PLAIN, fn, work, name, given)
                 if type(value) is Absent:
                     return Outcome(value, 0.0)
             seconds = time.perf_counter() - begun
@@ -142,7 +166,15 @@ class Attempts:
             if options.lock is not None:
                 stack.enter_context(holding(options.lock, self.stop))
             if options.isolation is not None:
-                return self._in_child(options, fn, name, given)
+                return self._in_child(in_child, options, fn, name, given)
+            if self.trial is not None and work.name not in self.trial.cleared:
+                self.pad.write(_TRIED)
+                try:
+                    return self._in_child(self.trial.ward.call, options, fn, name, given)
+                except Died as death:
+                    raise RunError(
+                        f"every worker that ran step {quoted(name)} died; tried apart, {death}"
+                    ) from None
             if options.timeout is None:
                 return invoke(fn, *given)
             from nbflow.deadline import within
@@ -152,17 +184,15 @@ class Attempts:
 
     def _in_child(
         self,
+        call: Callable[..., Any],
         options: Options,
         fn: Callable[..., Any],
         name: str,
         given: tuple[list[Any], dict[str, Any]],
     ) -> Any:
-        from nbflow.context import place
-        from nbflow.isolation import in_child
-
         here = place()
         judge = partial(_judged, options, 1 if here is None else here[3])
-        return in_child(
+        return call(
             dumps(fn),
             *given,
             name=name,
@@ -180,8 +210,6 @@ class Attempts:
     def _failed(
         self, error: BaseException, seconds: float, options: Options | None, number: int
     ) -> Outcome:
-        from nbflow.isolation import ChildFailure
-
         if isinstance(error, ChildFailure):
             return Outcome(None, seconds, error=error.record, wait=error.verdict)
         wait = next_wait(None if options is None else options.retry, number, error)

@@ -1,6 +1,6 @@
-"""The child of `nbflow.isolation`: a fresh interpreter that makes one call.
+"""The child of `nbflow.isolation`: a fresh interpreter that makes calls.
 
-It imports as little as it can, for it starts once for every attempt.
+It imports as little as it can, for it may start once for every attempt.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from io import TextIOWrapper
 from typing import Any, TypeAlias, TypeVar
 
 from nbflow import capture
-from nbflow.context import enter, never
+from nbflow.context import enter, leave, never
 from nbflow.errors import TransferError, quoted
 from nbflow.evaluate import checked, invoke
 from nbflow.failure import recorded
@@ -34,7 +34,7 @@ VALUE, FAILURE = b"value", b"failure"
 
 
 def serve(channel: int, watched: int) -> None:
-    """Make the call that comes over a socket, send its outcome back, and end the process.
+    """Make the calls that come over a socket, send their outcomes, and end the process.
 
     Parameters
     ----------
@@ -49,33 +49,41 @@ def serve(channel: int, watched: int) -> None:
     os.register_at_fork(after_in_child=partial(_close, channel))
     _end_with_parent(watched)
     _speak_by_lines()
-    through(sending(channel, _attempted(channel)))
+    with suppress(EOFError):
+        while True:
+            through(sending(channel, _attempted(channel, through(receiving(channel)))))
     # Not by way of the interpreter's own end, which waits for threads.
     with suppress(Exception):
         atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    _libc().fflush(None)
+    _flush()
     os._exit(0)
 
 
-def _attempted(channel: int) -> list[Any]:
-    judge = None
+def _flush() -> None:
+    with suppress(Exception):
+        sys.stdout.flush()
+        sys.stderr.flush()
+    _libc().fflush(None)
+
+
+def _attempted(channel: int, request: Message) -> list[Any]:
+    judge = entered = None
     try:
-        name, judge, fn, args, kwargs = _opened(through(receiving(channel)))
+        name, where, judge = pickle.loads(request[0])
+        if where is not None:
+            run_id, step, element, attempt = where
+            entered = enter(run_id, step, element, attempt, never)
+        _, packed, data, *buffers = request
+        fn = pickle.loads(packed)
+        args, kwargs = pickle.loads(data, buffers=buffers)
         through(sending(channel, []))
         return _packed(name, checked(name, invoke(fn, args, kwargs)))
     except BaseException as error:  # noqa: BLE001 - whatever it is, the parent is told
         return [FAILURE, dumps((recorded(error), _judged(judge, error)))]
-
-
-def _opened(request: Message) -> tuple[Any, ...]:
-    about, packed, data, *buffers = request
-    name, where, judge = pickle.loads(about)
-    if where is not None:
-        run_id, step, element, attempt = where
-        enter(run_id, step, element, attempt, never)
-    return name, judge, pickle.loads(packed), *pickle.loads(data, buffers=buffers)
+    finally:
+        if entered is not None:
+            leave(entered)
+        _flush()
 
 
 def _judged(judge: bytes | None, error: BaseException) -> Any:

@@ -222,7 +222,8 @@ def _started(options: dict[str, Any]) -> Client:
         )
     chosen = {**_defaults(options), **options}
     try:
-        cluster = LocalCluster(**chosen)
+        with dask.config.set(_SETTINGS):
+            cluster = LocalCluster(**chosen)
     except (RuntimeError, TypeError, ValueError) as error:
         raise ClusterError(
             f"the local cluster did not start with {chosen}: {error}; see the options of "
@@ -247,6 +248,10 @@ def _defaults(options: dict[str, Any]) -> dict[str, Any]:
             defaults["threads_per_worker"] = max(1, threads)
         defaults["preload"] = [_PRELOAD]
     return defaults
+
+
+# When the second worker dies over a task, the run tries it in another way, see `engine`.
+_SETTINGS = {"distributed.scheduler.allowed-failures": 1}
 
 
 def close_own() -> None:

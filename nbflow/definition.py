@@ -288,6 +288,10 @@ def natural_name(fn: Any) -> str:
     """Name a callable as a person would."""
     while isinstance(fn, functools.partial):
         fn = fn.func
+    # A step, as a predicate may be one, has a name of its own.
+    definition = getattr(fn, "definition", None)
+    if isinstance(definition, Definition):
+        return definition.name
     name = getattr(fn, "__name__", None)
     if not isinstance(name, str):
         name = type(fn).__name__

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
@@ -39,7 +40,7 @@ from nbflow.recorder import running_here
 from nbflow.state import RunState, Shape, StepState
 from nbflow.topology import Topology
 from nbflow.transfer import Parcel, local_modules_by_value
-from nbflow.worker import here, run_segment
+from nbflow.worker import here, run_segment, try_segment
 
 
 class Execution:
@@ -76,6 +77,8 @@ class Execution:
         self._kept: list[Future[Any]] = []
         self._keys: dict[int, str] = {}
         self._losses = 0
+        # Segments over which workers have died, and the steps in them that had ended.
+        self._suspects: dict[int, frozenset[str]] = {}
         self._first = 0
         self._cancelled = False
         self._params = params
@@ -167,7 +170,10 @@ class Execution:
                 *constants,
                 *(self._keys[each] for each in self.plan.segments[number].upstream),
             ]
-            graph[key] = Task(key, run_segment, first, *map(TaskRef, inputs))
+            fn: Callable[..., Envelope] = run_segment
+            if number in self._suspects:
+                fn = partial(try_segment, self._suspects[number])
+            graph[key] = Task(key, fn, first, *map(TaskRef, inputs))
         if large:
             self._kept = list(self.client.scatter(large, hash=False).values())
         with dask.annotate(**self._annotations(numbers)):  # type: ignore[attr-defined]
@@ -279,11 +285,11 @@ class Execution:
                 with suppress(CancelledError):
                     # Not `distributed.wait`: it waits on the loop of whatever client is current.
                     self.client.sync(_wait, [self.futures[n] for n in self._orders])
-                lost = [n for n in self._orders if self.futures[n].status == "cancelled"]
-                if self._cancelled or not self._can_send_again(generation) or not lost:
+                again = self._to_send_again(generation)
+                if not again:
                     break
                 self._losses += 1
-                self._send(lost)
+                self._send(again)
         except (OSError, RuntimeError, CancelledError):
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the run must end
@@ -303,18 +309,33 @@ class Execution:
             self._settle(number, future, culprits)
         self._fold(self._ended(Status.CANCELLED, "the run ended without word of this step"))
 
-    def _can_send_again(self, generation: int) -> bool:
-        """Tell whether tasks were lost because a worker has died with data that they need.
+    def _to_send_again(self, generation: int) -> list[int]:
+        """List the segments that Dask has given up, and that may end well all the same.
 
-        Dask computes tasks again, but does not send data again. After a restart of the
+        Dask computes tasks again, but does not send data again, and of tasks over which
+        workers died it does not say which of them was to blame. After a restart of the
         cluster by its user, on the other hand, nothing may begin anew.
         """
-        return (
-            self.client.status == "running"
-            and self.client.generation == generation
-            and any(each.status == "cancelled" for each in self._kept)
-            and self._losses < _MOST_LOSSES
-        )
+        client = self.client
+        living = client.status == "running" and client.generation == generation
+        if self._cancelled or not living or self._losses >= _MOST_LOSSES:
+            return []
+        futures = {number: self.futures[number] for number in self._orders}
+        if any(each.status == "cancelled" for each in self._kept):
+            return [number for number, each in futures.items() if each.status == "cancelled"]
+        failed = {n: each.exception() for n, each in futures.items() if each.status == "error"}
+        killers = {n: e for n, e in failed.items() if isinstance(e, KilledWorker)}
+        # Whatever depends on a lost task has the same error.
+        for number, error in killers.items():
+            if str(error.task) == self._keys[number]:
+                self._suspects[number] = self._cleared(number)
+        return list(killers)
+
+    def _cleared(self, number: int) -> frozenset[str]:
+        """Name the steps of a segment that ended well before its worker died."""
+        names = [self.topology.names[each] for each in self.plan.segments[number].positions]
+        steps = self.state.steps
+        return frozenset(n for n in names if steps[n].status.final and not steps[n].mapped)
 
     def _settle(self, number: int, future: Future[Any], culprits: dict[int, str]) -> None:
         """Say of the steps of a segment what Dask says of it, if they could not."""
@@ -490,8 +511,8 @@ _ANSWER_SECONDS = 3.0
 # What travels with the graph passes through the scheduler, and Dask warns above 10 MB.
 _GRAPH_BYTES = 4_000_000
 
-# As often as Dask lets workers die over one task.
-_MOST_LOSSES = 3
+# So often are segments sent again. Dask itself lets several workers die over one of them.
+_MOST_LOSSES = 10
 
 # Up to this size, results that nobody asked for come along: a task to leave them
 # behind would wait for a free thread.

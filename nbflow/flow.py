@@ -593,12 +593,20 @@ def _flowed(left: Flow, right: Flow) -> Expression:
     node = right.expression
     if isinstance(node, Node) and node.loose:
         return applied(node.call, left.expression)
-    if isinstance(node, Node) and node.bare_map:
+    if isinstance(node, Node) and node.bare_map and not _lacks(right):
         return received(node, left.expression)
     if isinstance(node, ParamRef):
         raise FlowError(f"a value cannot flow into the parameter {quoted(node.name)}")
     described = "the value" if isinstance(left.expression, Const) else f"the value of {left!r}"
     return fed(node, left.expression, described)
+
+
+def _lacks(flow: Flow) -> bool:
+    """Tell whether a step of a flow lacks an argument, or a map its items."""
+    return any(
+        node.open or (node.axis and any(each.items is None for each in node.axis.lineage))
+        for node in flow.topology.nodes
+    )
 
 
 def _united(left: Names, right: Names, expression: Expression) -> Names:

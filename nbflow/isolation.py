@@ -126,24 +126,88 @@ def in_child(
     >>> in_child(dumps(divmod), [7, 2], {}, name="divide", seconds=60, write=print)
     (3, 1)
     """
-    if os.name != "posix":
-        raise UnsupportedError(
-            f"step {quoted(name)} cannot run in a process of its own on this system; "
-            f"Linux and macOS can do it"
-        )
-    request = _request(packed, args, kwargs, name, judge)
-    try:
-        child = _Child(name, write)
-    except OSError as error:
-        raise RunError(f"no process for step {quoted(name)} could be started: {error}") from error
-    try:
-        answer = child.talk(request, seconds)
-        child.end()
-    finally:
-        child.kill()
-    if answer is None:
-        raise RunError(_death(name, child.exit_code))
-    return _outcome(answer, name)
+    with Ward() as ward:
+        try:
+            return ward.call(
+                packed, args, kwargs, name=name, seconds=seconds, write=write, judge=judge
+            )
+        except Died as death:
+            raise RunError(str(death)) from None
+
+
+class Died(Exception):  # noqa: N818 - what has happened, for whoever words it
+    """The process of a step ended without a result."""
+
+
+class Ward:
+    """A process that makes one call after another; if it dies, the next has a new one.
+
+    Parameters
+    ----------
+    memory
+        With how many bytes of memory in use it is killed; None for any number.
+
+    Examples
+    --------
+    >>> with Ward() as ward:
+    ...     for number in (7, 8):
+    ...         ward.call(dumps(divmod), [number, 2], {}, name="divide", write=print)
+    (3, 1)
+    (4, 0)
+    """
+
+    def __init__(self, memory: int | None = None) -> None:
+        self._memory = memory
+        self._child: _Child | None = None
+
+    def __enter__(self) -> Ward:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            try:
+                child.end()
+            finally:
+                child.kill()
+
+    def call(
+        self,
+        packed: bytes,
+        args: list[Any],
+        kwargs: dict[str, Any],
+        *,
+        name: str,
+        seconds: float | None = None,
+        write: Callable[[str], object],
+        judge: bytes | None = None,
+    ) -> Any:
+        """Make a call; see `in_child`."""
+        if os.name != "posix":
+            raise UnsupportedError(
+                f"step {quoted(name)} cannot run in a process of its own on this system; "
+                f"Linux and macOS can do it"
+            )
+        request = _request(packed, args, kwargs, name, judge)
+        child, self._child = self._child, None
+        try:
+            child = child or _Child(self._memory)
+        except OSError as error:
+            raise RunError(
+                f"no process for step {quoted(name)} could be started: {error}"
+            ) from error
+        try:
+            answer = child.talk(request, seconds, name, write)
+            if answer is None:
+                child.end()
+        except BaseException:
+            child.kill()
+            raise
+        if answer is None:
+            child.kill()
+            raise Died(_death(name, child.exit_code))
+        self._child = child
+        return _outcome(answer, name)
 
 
 def _request(
@@ -189,12 +253,13 @@ def _death(name: str, code: int | None) -> str:
 
 
 class _Child:
-    """A process that makes one call, as its parent sees it."""
+    """A process that makes calls, as its parent sees it."""
 
-    def __init__(self, name: str, write: Callable[[str], object]) -> None:
+    def __init__(self, memory: int | None) -> None:
         self.exit_code: int | None = None
-        self._name = name
-        self._write = write
+        self._memory = memory
+        self._name = ""
+        self._write: Callable[[str], object] = _unheard
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._line = ""
         self._channel, theirs = socket.socketpair()
@@ -215,8 +280,15 @@ class _Child:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._output, selectors.EVENT_READ, self._listen)
 
-    def talk(self, request: list[Any], seconds: float | None) -> Message | None:
-        """Ask for the call, and give its outcome; None if the child went away without."""
+    def talk(
+        self,
+        request: list[Any],
+        seconds: float | None,
+        name: str,
+        write: Callable[[str], object],
+    ) -> Message | None:
+        """Ask for a call, and give its outcome; None if the child went away without."""
+        self._name, self._write = name, write
         self._limit = time.monotonic() + START_SECONDS
         self._begun = False
         self._answer: Message | None = None
@@ -233,7 +305,25 @@ class _Child:
                     f"the run was cancelled, and the process of step {quoted(self._name)} killed"
                 )
             self._look(min(left, _LOOK_SECONDS))
+            self._check_memory()
+        while self._answer is not None and self._hears() and self._listen(0):
+            pass
+        self._end_line()
         return self._answer
+
+    def _check_memory(self) -> None:
+        if self._memory is None or self._process.poll() is not None:
+            return
+        import psutil  # type: ignore[import-untyped,unused-ignore]
+
+        with suppress(psutil.Error):
+            used = psutil.Process(self._process.pid).memory_info().rss
+            if used > self._memory:
+                raise Died(
+                    f"the process of step {quoted(self._name)} was killed, as it used "
+                    f"{used / 1e6:,.0f} MB of memory, and a worker has {self._memory / 1e6:,.0f}; "
+                    f"give the step less at a time, or the workers more memory"
+                )
 
     def _too_late(self, seconds: float | None) -> Exception:
         if self._begun:
@@ -283,8 +373,15 @@ class _Child:
             self._write(lines + newline)
         return bool(data)
 
+    def _end_line(self) -> None:
+        line, self._line = self._line, ""
+        if line:
+            self._write(line)
+
     def end(self) -> None:
         """Let the child end of its own accord, for a while."""
+        with suppress(OSError):
+            self._channel.shutdown(socket.SHUT_WR)
         end = time.monotonic() + EXIT_SECONDS
         while self._hears() and self._process.poll() is None and time.monotonic() < end:
             self._look(_LOOK_SECONDS)
@@ -314,6 +411,10 @@ class _Child:
 
     def _hears(self) -> bool:
         return self._output in self._selector.get_map()
+
+
+def _unheard(_: str) -> None:
+    pass
 
 
 def _started(channel: int, watched: int) -> subprocess.Popen[bytes]:

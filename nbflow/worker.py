@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from distributed import get_worker
+
 from nbflow.absence import Absent
-from nbflow.attempt import Attempts, Outcome
+from nbflow.attempt import Attempts, Outcome, Trial
 from nbflow.barrier import Barriers, opened
 from nbflow.capture import captured
 from nbflow.context import is_cancelled
@@ -27,11 +29,14 @@ from nbflow.evaluate import following
 from nbflow.events import Event, Status
 from nbflow.expression import Const, ListOf
 from nbflow.failure import recorded
+from nbflow.isolation import Ward
 from nbflow.items import is_frame
 from nbflow.order import Envelope, Loop, Order, Results, Span, Work
 from nbflow.recorder import Recorder
 from nbflow.transfer import Parcel
 
+# As Dask kills a worker that uses more than this share of its memory.
+_MEMORY_SHARE = 0.95
 # About as long may the pieces take that a lane of a capped map takes at a time.
 _PIECE_SECONDS = 0.02
 
@@ -46,6 +51,25 @@ def run_segment(order: Parcel, *inputs: Any) -> Envelope:
     inputs
         The envelopes of the segments upstream, and the parcels of large constants.
     """
+    return _computed(order, inputs, None)
+
+
+def try_segment(cleared: frozenset[str], order: Parcel, *inputs: Any) -> Envelope:
+    """Compute a segment over which workers have died, in a process that may die too.
+
+    Parameters
+    ----------
+    cleared
+        The steps that are known to do no harm.
+    order, inputs
+        As for `run_segment`.
+    """
+    limit = get_worker().memory_manager.memory_limit
+    with Ward(None if limit is None else int(_MEMORY_SHARE * limit)) as ward:
+        return _computed(order, inputs, Trial(ward, cleared))
+
+
+def _computed(order: Parcel, inputs: tuple[Any, ...], trial: Trial | None) -> Envelope:
     opened = _opened(order)
     parcels = [each for each in inputs if isinstance(each, Parcel)]
     shared = dict(zip(opened.shared, parcels, strict=True))
@@ -53,7 +77,7 @@ def run_segment(order: Parcel, *inputs: Any) -> Envelope:
     every_level = opened.sender != here()
     recorder = Recorder(opened.topic, opened.run)
     with recorder, captured(every_level=every_level) as pad:
-        attempts = Attempts(opened, pad, partial(is_cancelled, opened.run))
+        attempts = Attempts(opened, pad, partial(is_cancelled, opened.run), trial)
         return _Task(opened, results, shared, recorder, attempts).run()
 
 

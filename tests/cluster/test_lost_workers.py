@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,27 +17,27 @@ import pytest
 from distributed import Client
 
 import nbflow
-from nbflow import group, step
+from nbflow import branch, group, step
 
 pytestmark = [pytest.mark.timeout(90)]
+
+
+@contextmanager
+def cluster_of_its_own(client: Client, **options: Any) -> Iterator[Client]:
+    with nbflow.cluster.LocalCluster(
+        host="127.0.0.1", dashboard_address="127.0.0.1:0", **options
+    ) as cluster:
+        own = nbflow.connect(cluster)
+        yield own
+        own.close()
+    nbflow.connect(client)
 
 
 @pytest.fixture
 def fragile(client: Client) -> Iterator[Client]:
     """Give a cluster of its own to those that break it."""
-    own = nbflow.connect(
-        nbflow.cluster.LocalCluster(
-            n_workers=2,
-            threads_per_worker=1,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-        )
-    )
-    yield own
-    cluster = own.cluster
-    own.close()
-    cluster.close()
-    nbflow.connect(client)
+    with cluster_of_its_own(client, n_workers=2, threads_per_worker=1) as own:
+        yield own
 
 
 @step
@@ -157,6 +159,18 @@ def test_a_result_outlives_the_worker_that_held_it(fragile: Client) -> None:
     assert run.value("double") == 2 * run.value("where")
 
 
+@step
+def kill_at(x: int, deadly: int) -> int:
+    if x == deadly:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return x
+
+
+@step
+def upto(n: int) -> list[int]:
+    return list(range(n))
+
+
 def test_a_step_that_kills_its_worker_each_time_fails_with_a_reason(fragile: Client) -> None:
     run = group(die.s() >> double, 4 >> double.s()).submit()
     assert run.wait(60)
@@ -165,9 +179,10 @@ def test_a_step_that_kills_its_worker_each_time_fails_with_a_reason(fragile: Cli
     assert statuses["die"] == "failed"
     assert statuses["double"] == "skipped"
     assert statuses["double_2"] == "completed"
-    assert "every worker that ran it died" in run.steps.reason["die"]
+    assert "every worker that ran step 'die' died" in run.steps.reason["die"]
+    assert "exit code 1" in run.steps.reason["die"]
     assert run.steps.reason["double"] == "die failed"
-    with pytest.raises(nbflow.RunError, match="'die' did not come back"):
+    with pytest.raises(nbflow.RunError, match="every worker that ran step 'die' died"):
         run.result()
     assert (3 >> double).run().result() == 6
 
@@ -177,6 +192,120 @@ def test_dependents_of_a_killer_are_skipped_and_not_blamed(fragile: Client) -> N
     assert run.wait(60)
     assert run.steps.status.tolist() == ["failed", "skipped", "skipped"]
     assert set(run.steps.reason[1:]) == {"die failed"}
+
+
+def test_steps_that_travel_with_a_killer_keep_their_values(fragile: Client) -> None:
+    run = (3 >> double >> double >> kill_at.s(12) >> double).submit()
+    assert run.wait(60)
+    assert run.steps.status.tolist() == ["completed", "completed", "failed", "skipped"]
+    assert (run.value("double"), run.value("double_2")) == (6, 12)
+    assert "SIGKILL" in run.steps.reason["kill_at"]
+
+
+def test_a_killer_that_runs_beside_others_takes_none_of_them_along(client: Client) -> None:
+    with cluster_of_its_own(client, n_workers=1, threads_per_worker=4):
+        flow = group([1 >> double >> double, double.map(range(50)), kill_at.s(1, 1), 5 >> double])
+        run = flow.submit()
+        assert run.wait(60)
+        failed = run.steps.index[run.steps.status == "failed"].tolist()
+        assert failed == ["kill_at"]
+        assert run.value("double_3") == [2 * x for x in range(50)]
+        assert (run.value("double_2"), run.value("double_4")) == (4, 10)
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("collect", [True, False])
+def test_one_element_that_kills_its_worker_is_the_only_one_that_fails(
+    given: bool, collect: bool, fragile: Client
+) -> None:
+    options = {"on_error": "collect"} if collect else {}
+    placed = kill_at.s(37).map(range(60), **options) if given else kill_at.s(37).map(**options)
+    flow = (placed if given else upto.s(60) >> placed) >> step(sum)
+    run = flow.submit()
+    assert run.wait(80)
+    state = run.state.steps["kill_at"]
+    assert (state.done, state.failed, state.collected) == (60, not collect, collect)
+    if collect:
+        assert run.result() == sum(range(60)) - 37
+        assert run.dead_letters.element.tolist() == [37]
+    else:
+        assert run.steps.reason["sum"] == "kill_at[37] failed"
+        with pytest.raises(nbflow.RunError, match=r"'kill_at\[37\]'.*SIGKILL"):
+            run.result()
+
+
+def test_a_step_that_needs_more_memory_than_a_worker_has_says_so(client: Client) -> None:
+    @step
+    def hoard(x: int) -> int:
+        held = []
+        while True:
+            held.append(bytearray(10_000_000))
+            time.sleep(0.01)
+
+    with cluster_of_its_own(client, n_workers=1, threads_per_worker=1, memory_limit="450MB"):
+        run = group([1 >> double, 1 >> hoard >> double]).submit()
+        assert run.wait(80)
+        assert run.steps.status.tolist() == ["completed", "failed", "skipped"]
+        assert "MB of memory, and a worker has" in run.steps.reason["hoard"]
+
+
+@step
+def slowly(x: Any) -> Any:
+    time.sleep(0.01)
+    return x
+
+
+def is_even(values: list[int]) -> bool:
+    return len(values) % 2 == 0
+
+
+def small_etl() -> Any:
+    numbers = 30 >> upto
+    return group(
+        numbers >> slowly.map() >> double.map() >> step(sum),
+        slowly.map(range(40)) >> step(sum),
+        numbers >> slowly.map(max_concurrency=2) >> step(max),
+        numbers >> branch(is_even, slowly >> step(len), slowly >> step(min)),
+        5 >> slowly >> slowly >> double >> slowly,
+        group([n >> slowly >> double for n in range(8)], max_concurrency=3) >> step(sum),
+        [2, 3] >> (upto >> (upto >> slowly.map()).map()).map(),
+    )
+
+
+def killed_at_random(own: Client, flow: Any, chosen: random.Random, usual: float) -> Any:
+    pids = list(own.run(os.getpid).values())
+    run = flow.submit()
+    time.sleep(chosen.random() * usual)  # any moment will do
+    kill(chosen.choice(pids))
+    run.wait(60)
+    return run
+
+
+@pytest.mark.timeout(280)
+def test_a_worker_killed_at_twenty_random_moments_changes_no_value(client: Client) -> None:
+    flow, chosen, moments = small_etl(), random.Random(20261121), 0
+    flows, right = (flow, flow.options(fuse=False)), flow.call()
+    while moments < 20:
+        with cluster_of_its_own(client, n_workers=2, threads_per_worker=1) as own:
+            begun = time.monotonic()
+            assert flow.run().result() == right
+            usual = time.monotonic() - begun
+            # Now and then a nanny of Dask starts no new worker; then the cluster has served.
+            while moments < 20 and whole(own):
+                run = killed_at_random(own, flows[moments % 2], chosen, usual)
+                assert run.result(1) == right
+                assert set(run.steps.status) <= {"completed", "skipped"}
+                for state in run.state.steps.values():
+                    assert state.total is None or (state.done, state.failed) == (state.total, 0)
+                moments += 1
+
+
+def whole(own: Client) -> bool:
+    try:
+        own.wait_for_workers(2, timeout=8)
+    except TimeoutError:
+        return False
+    return True
 
 
 def test_losing_the_whole_cluster_ends_the_run(client: Client, tmp_path: Path) -> None:
