@@ -132,7 +132,7 @@ class Attempts:
             if isinstance(given, Absent):
                 return Outcome(following(given, name), 0.0)
             if work.split_every is not None:
-                fn = called(fn, work.split_every)
+                fn = called(fn, work.split_every, work.levels)
             if options is None and self.trial is None:
                 value = invoke(fn, *given)
             else:

@@ -136,8 +136,10 @@ def _usable(client: Client) -> bool:
     return str(client.status) in ("running", "connecting", "newly-created")
 
 
-def threads_of(client: Client) -> int:
-    """Count the steps that a cluster can run at once; at least 1.
+def slots_of(client: Client) -> list[str]:
+    """List where a cluster can run steps at once: for each thread, the address of its worker.
+
+    Neighbours are on different workers, as far as there are any.
 
     Raises
     ------
@@ -145,20 +147,21 @@ def threads_of(client: Client) -> int:
         If the scheduler does not answer.
     """
     try:
-        threads = int(sum(client.nthreads().values()))
+        threads = client.nthreads()
     except (OSError, TimeoutError, ValueError, AttributeError) as error:
         raise ClusterError(
             f"the cluster of the client does not answer: {error}; call nbflow.connect() for a new "
             f"one"
         ) from error
-    if not threads:
+    slots = sorted((n, address) for address, count in threads.items() for n in range(count))
+    if not slots:
         address = client.scheduler_info()["address"]
         warnings.warn(
             f"the cluster has no workers, and the run waits for one; start one with "
             f"'dask worker {address}'",
             stacklevel=2,
         )
-    return max(1, threads)
+    return [address for _, address in slots]
 
 
 def _connected(address: str | Cluster, timeout: float) -> Client:

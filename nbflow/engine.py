@@ -13,12 +13,12 @@ import time
 import uuid
 import warnings
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakKeyDictionary, WeakValueDictionary
 
 import dask
@@ -27,7 +27,7 @@ from distributed import Client, Future, KilledWorker
 from distributed.client import _wait
 
 from nbflow.absence import Absent
-from nbflow.cluster import threads_of
+from nbflow.cluster import slots_of
 from nbflow.context import cancel as cancel_run
 from nbflow.definition import Options
 from nbflow.desk import forget, install
@@ -35,12 +35,15 @@ from nbflow.errors import RunError, quoted
 from nbflow.events import Event, Status
 from nbflow.failure import recorded, with_sources
 from nbflow.order import LARGE, Envelope, Orders, Results
-from nbflow.plan import Plan, Redrive, Segment
+from nbflow.plan import Plan, Redrive
 from nbflow.recorder import running_here
+from nbflow.segment import Block, Segment
 from nbflow.state import RunState, Shape, StepState
 from nbflow.topology import Topology
 from nbflow.transfer import Parcel, local_modules_by_value
 from nbflow.worker import here, run_segment, try_segment
+
+T = TypeVar("T")
 
 
 class Execution:
@@ -83,8 +86,9 @@ class Execution:
         self._cancelled = False
         self._params = params
         self._before = before
+        self._slots = slots_of(client)
         if before is None:
-            self.plan = Plan.of(topology, threads_of(client))
+            self.plan = Plan.of(topology, max(1, len(self._slots)))
             self.state = RunState.planned(run_id, name, shapes(topology), time.time())
         else:
             self._go_on(*before, run_id)
@@ -101,7 +105,7 @@ class Execution:
 
     def redriven(self, dead: Mapping[int, Sequence[int]], run_id: str) -> Execution:
         """Make the run that computes some elements again, and what depends on them."""
-        redrive = self.plan.redriven(self.topology, dead, threads_of(self.client))
+        redrive = self.plan.redriven(self.topology, dead, max(1, len(slots_of(self.client))))
         name, params = self.state.name, self._params
         return Execution(self.topology, params, self.client, run_id, name, (self, redrive))
 
@@ -154,7 +158,8 @@ class Execution:
         """Give segments to the scheduler, with the constants that they need."""
         self._keys.update((number, self._key(number)) for number in numbers)
         large: dict[str, Parcel] = {}
-        graph, inline = {}, 0
+        graph: dict[str, Task] = {}
+        inline = 0
         for number in numbers:
             key = self._keys[number]
             parcel, shared = self._orders[number]
@@ -166,10 +171,7 @@ class Execution:
                 inline += parcel.nbytes
             constants = {f"{each}{self._losses or ''}": self._constants[each] for each in shared}
             large.update(constants)
-            inputs = [
-                *constants,
-                *(self._keys[each] for each in self.plan.segments[number].upstream),
-            ]
+            inputs = [*constants, *self._inputs(number, graph)]
             fn: Callable[..., Envelope] = run_segment
             if number in self._suspects:
                 fn = partial(try_segment, self._suspects[number])
@@ -177,20 +179,53 @@ class Execution:
         if large:
             self._kept = list(self.client.scatter(large, hash=False).values())
         with dask.annotate(**self._annotations(numbers)):  # type: ignore[attr-defined]
-            futures = self.client.get(graph, list(graph), sync=False)
+            keys = [self._keys[number] for number in numbers]
+            futures = self.client.get(graph, keys, sync=False)
         self.futures.update(zip(numbers, futures, strict=True))
+
+    def _inputs(self, number: int, graph: dict[str, Task]) -> Iterator[str]:
+        """Name what a segment gets from others, adding tasks that take a part of it."""
+        segment = self.plan.segments[number]
+        for each in segment.upstream:
+            key, block = self._keys[each], segment.block
+            # Which elements a lane has is known only where they are.
+            if block is not None and self.plan.segments[each].lane is not None:
+                part = f"part-{key}-{self._keys[number]}"
+                split_every = self.topology.nodes[segment.positions[0]].call.split_every
+                assert split_every is not None
+                found = TaskRef(key), block.source, split_every, block
+                graph[part] = Task(part, pick_block, *found)
+                key = part
+            yield key
 
     def _annotations(self, numbers: list[int]) -> dict[str, Callable[[str], Any]]:
         """Give Dask the options of segments, each as a look-up by key."""
         options = {self._keys[n]: self._options(self.plan.segments[n]) for n in numbers}
         found: dict[str, Callable[[str], Any]] = {}
         if any(each.priority for each in options.values()):
-            found["priority"] = {key: each.priority for key, each in options.items()}.get
+            found["priority"] = _by_key({k: each.priority for k, each in options.items()}, 0)
         if any(each.resources for each in options.values()):
-            found["resources"] = {
-                key: dict(each.resources or {}) for key, each in options.items()
-            }.get
+            wanted = {key: dict(each.resources or {}) for key, each in options.items()}
+            found["resources"] = _by_key(wanted, {})
+        places = {
+            self._keys[n]: [self._place(n)] for n in numbers if not options[self._keys[n]].resources
+        }
+        places = {key: place for key, place in places.items() if place != [None]}
+        if places:
+            found["workers"] = _by_key(places, [])
+            found["allow_other_workers"] = _by_key(dict.fromkeys(places, True), False)
         return found
+
+    def _place(self, number: int) -> str | None:
+        """Choose a worker for tasks that are there to run side by side.
+
+        Dask would put all of them where their input is, and move one away only when
+        another worker is idle and this one has much to do.
+        """
+        segment = self.plan.segments[number]
+        if not self._slots or (segment.lane is None and segment.block is None):
+            return None
+        return self._slots[number % len(self._slots)]
 
     def _options(self, segment: Segment) -> Options:
         """Give the options of a segment: those of its first step, and all resources."""
@@ -527,6 +562,16 @@ def pick(envelope: Envelope, positions: tuple[int, ...]) -> Envelope:
 def pick_element(envelope: Envelope, position: int, number: int) -> Envelope:
     """Take one element out of an envelope, on the worker that holds it."""
     return envelope.element(position, number)
+
+
+def _by_key(values: Mapping[str, T], other: T) -> Callable[[str], T]:
+    # A function of its own, so that the scheduler needs no module of ours to read it.
+    return lambda key: values.get(key, other)
+
+
+def pick_block(envelope: Envelope, position: int, split_every: int, block: Block) -> Envelope:
+    """Take out of an envelope what a block of a tree stands on, on the worker that holds it."""
+    return envelope.under(position, split_every, block)
 
 
 async def _cancel_here(nonce: str) -> list[str]:

@@ -372,27 +372,40 @@ def unwanted(
     return None
 
 
-def called(fn: Callable[..., Any], split_every: int | None) -> Callable[..., Any]:
+def called(
+    fn: Callable[..., Any], split_every: int | None, levels: int | None = None
+) -> Callable[..., Any]:
     """Give what is called: the function, or a tree of its calls."""
-    return fn if split_every is None else partial(reduced, fn, split_every)
+    return fn if split_every is None else partial(reduced, fn, split_every, levels)
 
 
 def reduced(
-    fn: Callable[..., Any], split_every: int, values: Any, /, *args: Any, **kwargs: Any
+    fn: Callable[..., Any],
+    split_every: int,
+    levels: int | None,
+    values: Any,
+    /,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     """Call a function on parts of a list, and on the list of what it gives, down to one.
 
+    With a number of levels, give the list that is left after so many.
+
     Examples
     --------
-    >>> reduced(sum, 2, [1, 2, 3, 4, 5])
+    >>> reduced(sum, 2, None, [1, 2, 3, 4, 5])
     15
+    >>> reduced(sum, 2, 1, [1, 2, 3, 4, 5])
+    [3, 7, 5]
     """
     __tracebackhide__ = True
     values = elements_of(values)
-    while len(values) > split_every:
+    while len(values) > split_every if levels is None else levels > 0:
         parts = elements_of(values, split_every)
         values = [invoke(fn, [part, *args], kwargs) for part in parts]
-    return invoke(fn, [values, *args], kwargs)
+        levels = None if levels is None else levels - 1
+    return values if levels is not None else invoke(fn, [values, *args], kwargs)
 
 
 def arguments(

@@ -26,11 +26,13 @@ from nbflow.expression import (
     ParamRef,
     transformed,
 )
-from nbflow.plan import Lane, Plan, Segment
+from nbflow.plan import Plan
 from nbflow.regions import Part, Region, part_of
+from nbflow.segment import Block, Lane, Segment
 from nbflow.size import size_of
 from nbflow.topology import Topology
 from nbflow.transfer import Parcel, dumps, dumps_by_name
+from nbflow.tree import subtrees
 
 # Above this many bytes a constant, or an order, is sent once and apart from the graph.
 LARGE = 64_000
@@ -67,8 +69,9 @@ class Work:
         The decision that must have taken an arm.
     decision
         What its value decides.
-    split_every
-        How many values at most it takes at a time, where it reduces a list.
+    split_every, levels
+        How many values at most it takes at a time, where it reduces a list; and how
+        many levels of the tree are computed, where that is not all of them.
     collect
         Whether a failure is put aside.
     """
@@ -84,6 +87,7 @@ class Work:
     decision: Decision | None = None
     split_every: int | None = None
     collect: bool = False
+    levels: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,6 +137,8 @@ class Order:
         The map whose elements are computed instead, and which of them.
     lane
         Which lane of those that share the work.
+    block
+        Which part of the tree of the one step is computed.
     """
 
     topic: str
@@ -146,6 +152,7 @@ class Order:
     start: int = 0
     stop: int = 0
     lane: Lane | None = None
+    block: Block | None = None
 
     @property
     def works(self) -> tuple[Work, ...]:
@@ -174,9 +181,11 @@ class Envelope:
         The positions with elements that have no value.
     nbytes
         The estimated size of the values.
+    total
+        Where the values are those of elements: how many there are everywhere.
     """
 
-    __slots__ = ("_packed", "_values", "absent", "holes", "nbytes", "spans")
+    __slots__ = ("_packed", "_values", "absent", "holes", "nbytes", "spans", "total")
 
     def __init__(
         self,
@@ -185,6 +194,7 @@ class Envelope:
         absent: dict[int, Absent] | None = None,
         holes: frozenset[int] = frozenset(),
         nbytes: int = 0,
+        total: int | None = None,
     ) -> None:
         # The values as they came, and their positions, until somebody reads one.
         self._packed: tuple[Parcel, tuple[int, ...]] | None = None
@@ -193,6 +203,7 @@ class Envelope:
         self.absent = {} if absent is None else absent
         self.holes = holes
         self.nbytes = nbytes
+        self.total = total
 
     @property
     def values(self) -> dict[int, Any]:
@@ -221,7 +232,8 @@ class Envelope:
     def __reduce__(self) -> tuple[Any, ...]:
         # By our own pickling, so that classes of the notebook travel by value.
         packed = self._packed or (Parcel.of(self._values), tuple(self._values))
-        return _packed_envelope, (*packed, self.spans, self.absent, self.holes, self.nbytes)
+        about = self.spans, self.absent, self.holes, self.nbytes, self.total
+        return _packed_envelope, (*packed, *about)
 
     def part(self, positions: tuple[int, ...]) -> Envelope:
         """Give what is about some of the nodes."""
@@ -230,7 +242,23 @@ class Envelope:
             self.spans,
             {each: self.absent[each] for each in positions if each in self.absent},
             self.holes,
+            total=self.total,
         )
+
+    def under(self, position: int, split_every: int, block: Block) -> Envelope:
+        """Give those elements of a step on which a block of a tree stands."""
+        if self.total is None or position not in self.positions:
+            return self.part((position,))
+        part = subtrees(self.total, split_every, block.number, block.count)
+        spans, values, before = [], [], 0
+        for start, stop in self.spans or ():
+            low, high = max(start, part.start), min(stop, part.stop)
+            if low < high:
+                spans.append((low, high))
+                values += self.values[position][before + low - start : before + high - start]
+            before += stop - start
+        share = self.nbytes * len(values) // max(1, before)
+        return Envelope({position: values}, tuple(spans), nbytes=share, total=self.total)
 
     def element(self, position: int, number: int) -> Envelope:
         """Give what is about one element, which may be nothing."""
@@ -250,8 +278,9 @@ def _packed_envelope(
     absent: dict[int, Absent],
     holes: frozenset[int],
     nbytes: int,
+    total: int | None,
 ) -> Envelope:
-    envelope = Envelope(None, spans, absent, holes, nbytes)
+    envelope = Envelope(None, spans, absent, holes, nbytes, total)
     envelope._packed = (parcel, positions)
     return envelope
 
@@ -289,6 +318,19 @@ class Results:
         values = self.elements(position)
         holes = any(position in each.holes for each in holders)
         return gathered_list(values) if holes else values
+
+    def total(self, position: int) -> int | None:
+        """Say how many elements a mapped step has, as far as those know who computed them."""
+        return next((each.total for each in self._holders.get(position, ())), None)
+
+    def numbered(self, position: int) -> dict[int, Any]:
+        """Give the elements of a mapped step that are here, by number."""
+        found: dict[int, Any] = {}
+        for each in self._holders.get(position, ()):
+            values = iter(each.values[position])
+            for start, stop in each.spans or ():
+                found.update(zip(range(start, stop), values))  # noqa: B905 - there are more
+        return found
 
     def elements(self, position: int) -> list[Any]:
         """Give the elements of a mapped step in order, also those that are absent."""
@@ -422,6 +464,7 @@ class _Writer:
             segment.start,
             segment.stop,
             segment.lane,
+            segment.block,
         )
 
     def _parts(self, unit: tuple[int, ...]) -> tuple[Part, ...]:
@@ -465,11 +508,16 @@ class _Writer:
 
         if guard is not None:
             guard = replace(guard, decider=Ref(guard.position))  # type: ignore[arg-type]
+        args: tuple[Any, ...] = tuple(transformed(each, change) for each in node.args)
+        above = (self.orders.plan.segments[each] for each in self.segment.upstream)
+        if any(each.block is not None and position in each.positions for each in above):
+            # What blocks have left of the list comes as elements of the step itself.
+            args = (Ref(position), *args[1:])
         return Work(
             position,
             name,
             self._functions.setdefault(packed, len(self._functions)),
-            tuple(transformed(each, change) for each in node.args),
+            args,
             tuple((key, transformed(each, change)) for key, each in node.kwargs),
             tuple(transformed(each, change) for each in node.after),
             (len(call.args), frozenset(key for key, _ in call.kwargs)),

@@ -77,7 +77,7 @@ class StepState:
         return replace(
             self,
             status=event.status,
-            attempts=event.attempt if ran else self.attempts,
+            attempts=max(self.attempts, event.attempt) if ran else self.attempts,
             started=event.at - (event.seconds or 0.0)
             if ran and self.started is None
             else self.started,

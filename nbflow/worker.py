@@ -11,6 +11,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -33,7 +34,9 @@ from nbflow.isolation import Ward
 from nbflow.items import is_frame
 from nbflow.order import Envelope, Loop, Order, Results, Span, Work
 from nbflow.recorder import Recorder
+from nbflow.segment import Block
 from nbflow.transfer import Parcel
+from nbflow.tree import subtrees
 
 # As Dask kills a worker that uses more than this share of its memory.
 _MEMORY_SHARE = 0.95
@@ -119,6 +122,8 @@ class _Task:
     def run(self) -> Envelope:
         if self.order.loop is not None:
             self._map(self.order.loop)
+        elif self.order.block is not None:
+            self._reduce(self.order.block)
         elif self.order.lane is None:
             self._follow(range(len(self.order.units)))
         else:
@@ -133,6 +138,26 @@ class _Task:
         for number in numbers:
             crew.run(Unit(self.order.units[number], self.root))
             self._units_done += 1
+        crew.finish()
+
+    # A part of a tree
+
+    def _reduce(self, block: Block) -> None:
+        [[work]] = self.order.units
+        assert isinstance(work, Work)
+        assert work.split_every is not None
+        absent = self.results.absent.get(block.source)
+        if absent is not None:
+            self.envelope.absent[work.position] = absent
+            return
+        total = block.total
+        if total is None:
+            total = self.results.total(block.source) or 0
+        part = subtrees(total, work.split_every, block.number, block.count)
+        elements = self.results.numbered(block.source)
+        self.root.values[block.source] = [elements[n] for n in range(part.start, part.stop)]
+        crew = Crew(self.attempts, self.recorder, _Part(self, part.first))
+        crew.run(Unit((replace(work, levels=part.levels),), self.root))
         crew.finish()
 
     # A map
@@ -172,6 +197,7 @@ class _Task:
             self._units_done += stop - start
         crew.finish()
         elements.fill(self.envelope)
+        self.envelope.total = len(items)
         if crew.cancelled:
             self._cancel(loop.works)
 
@@ -290,6 +316,29 @@ class _Steps:
                 absent = Absent(work.name, reason, failed=True)
                 unit.scope.values[work.position] = absent
                 self.task.envelope.absent[work.position] = absent
+
+
+class _Part(_Steps):
+    """Takes down how a part of a tree ends, which is the end of the step only if it fails."""
+
+    def __init__(self, task: _Task, first: int) -> None:
+        super().__init__(task)
+        self.first = first
+
+    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
+        if outcome.error is not None:
+            super().done(work, unit, outcome, value, log)
+            return
+        # Why the step is not to run, whoever computes the end of the tree finds out again.
+        left = [] if type(value) is Absent else value
+        envelope = self.task.envelope
+        envelope.values[work.position] = left
+        envelope.spans = ((self.first, self.first + len(left)),)
+        envelope.nbytes += outcome.look.bytes if outcome.look is not None else 0
+        if log:
+            now, address = time.time(), self.task.recorder.address
+            event = Event(work.name, Status.RUNNING, now, unit.attempt, address, log=log)
+            self.task.recorder.add(event)
 
 
 def _ended(work: Work, unit: Unit, outcome: Outcome, log: str, address: str) -> Event:

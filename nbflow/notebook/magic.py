@@ -114,13 +114,13 @@ class FlowMagics(Magics):
         return to_frame(run.result()) if given.step is None else run[given.step]
 
     def _connect(self, given: argparse.Namespace, names: Mapping[str, Any]) -> None:
-        from nbflow.cluster import connect, threads_of
+        from nbflow.cluster import connect, slots_of
 
         options = {"n_workers": given.workers, "threads_per_worker": given.threads}
         address = names.get(given.address, given.address) if given.address else None
         client = connect(address, **{name: each for name, each in options.items() if each})
         workers = len(client.nthreads())
-        print(f"connected to {workers} workers with {threads_of(client)} threads")
+        print(f"connected to {workers} workers with {len(slots_of(client))} threads")
 
 
 def _parser() -> LineParser:

@@ -127,7 +127,7 @@ class Seen:
         """Say in words how each step ended."""
         assert self.run is not None
         steps = self.run.steps
-        return {name: words(steps.status[name], steps.reason[name]) for name in steps.index}
+        return dict(zip(steps.index, map(words, steps.status, steps.reason), strict=True))
 
     def element(self, name: str, number: int) -> str:
         """Say how an element of a mapped step ended."""
@@ -258,8 +258,6 @@ def test_what_becomes_of_a_step_and_of_what_follows(
         assert end.run.status == ("failed" if fails else "completed")
         assert ended["take"] == ("completed" if runs else f"skipped: {becomes}")
         assert plain(ended["then"]) == following(becomes)
-        if runs:
-            assert shown(end.run.value("take")) == becomes
 
 
 def gives(cell: str) -> bool:
@@ -321,8 +319,8 @@ def test_in_a_map_the_same_holds_for_each_element(
         # The reason names the element that it began with.
         assert end.element("take", number) == re.sub(r": (\w+)", rf": \1[{number}]", expected)
         assert plain(end.element("then", number)) == following(cell)
-        if gives(cell):
-            assert shown(end.run.value(f"take[{number}]")) == cell
+        if gives(cell) and not collected:
+            assert end.run.value(f"then[{number}]") == f"then({cell})"
     status = "completed" if collected else "skipped: x[2] failed"
     assert (end.ended()["take"], end.ended()["then"]) == (status, status)
     assert list(end.run.dead_letters.input) == (["bad"] if collected else [])
@@ -699,8 +697,6 @@ def test_what_follows_a_map(edge: str, some: str, none: str, all_skipped: str, h
         reason = "x[1] failed" if fails else becomes
         assert ended["take"] == ("completed" if runs else f"skipped: {reason}"), kind
         assert plain(ended["then"]) == ("skipped: x failed" if fails else following(becomes))
-        if runs:
-            assert shown(end.run.value("take")) == becomes
         dead = 0 if fails else {"some put aside": 1, "both": 1, "all put aside": 2}.get(kind, 0)
         assert len(end.run.dead_letters) == dead + (kind == "some put aside, others skipped")
 
@@ -836,3 +832,12 @@ def test_a_step_whose_elements_were_all_put_aside_further_up_has_an_empty_list()
     end = seen((odds >> one).map([2, 4], on_error="collect") >> take, "fused")
     assert end.value == "take([])"
     assert end.ended() == {"x": "completed", "one": "completed", "take": "completed"}
+
+
+@pytest.mark.xfail(strict=True, reason="over nothing it gives an empty list, whatever it needs")
+@pytest.mark.parametrize("cause", ["failed", "skipped"])
+def test_a_map_over_nothing_is_skipped_if_its_common_argument_is(cause: str) -> None:
+    above = x.when(no) if cause == "skipped" else bad.named("x").s()
+    end = seen(above >> take.map([]), "fused")
+    reason = "x was skipped" if cause == "skipped" else "x failed"
+    assert end.ended()["take"] == f"skipped: {reason}"

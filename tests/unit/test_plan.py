@@ -12,7 +12,9 @@ from strategies import trees, written
 
 from nbflow import Flow, chain, group, step
 from nbflow.expression import ListOf, nodes_in
-from nbflow.plan import Plan, Segment, sizes
+from nbflow.cutter import sizes
+from nbflow.plan import Plan
+from nbflow.segment import Segment
 from nbflow.topology import Topology
 
 
