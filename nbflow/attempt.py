@@ -27,7 +27,7 @@ from nbflow.evaluate import (
     invoke,
     unwanted,
 )
-from nbflow.events import ErrorRecord
+from nbflow.events import ErrorRecord, InnerLetter
 from nbflow.failure import recorded
 from nbflow.isolation import ChildFailure, Died, Ward, in_child
 from nbflow.order import Order, Work
@@ -54,6 +54,8 @@ class Outcome:
         What it raised.
     wait
         In how many seconds it is tried again; None for not at all.
+    inside
+        What a map inside of an element has put aside.
     """
 
     value: Any
@@ -61,6 +63,7 @@ class Outcome:
     look: Preview | None = None
     error: ErrorRecord | None = None
     wait: float | None = None
+    inside: tuple[InnerLetter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ Barriers = dict[int, Absent]
 
 
 def opened(
-    loop: Loop, value_of: ValueOf, *, complete: bool = False
+    loop: Loop, value_of: ValueOf, within: str = "", *, complete: bool = False
 ) -> tuple[list[Any], list[str] | None, Barriers]:
     """Say what a map goes over, or why steps of it give no list.
 
@@ -27,6 +27,8 @@ def opened(
         The map.
     value_of
         Gives the values of leaves.
+    within
+        Which element the map is inside of.
     complete
         Whether it is known that nothing is absent.
 
@@ -41,37 +43,38 @@ def opened(
         If the value cannot be gone through, or names of elements are not unique.
     """
     works = loop.works
-    shut = _barriers(loop, value_of, inputs=False)
+    shut = _barriers(loop, value_of, within, inputs=False)
     if len(shut) == len(works):
         return [], None, shut
     items = items_of(loop.axis, value_of)
     if type(items) is Absent:
-        return [], None, {each.position: following(items, each.name) for each in works}
+        return [], None, {each.position: following(items, each.name + within) for each in works}
     if items:
-        shut = {} if complete else _barriers(loop, value_of, inputs=True)
+        shut = {} if complete else _barriers(loop, value_of, within, inputs=True)
         if len(shut) == len(works):
             return [], None, shut
         shut = {}
     return items, labels_of(loop.axis.label, items, works[0].name), shut
 
 
-def _barriers(loop: Loop, value_of: ValueOf, *, inputs: bool) -> Barriers:
+def _barriers(loop: Loop, value_of: ValueOf, within: str, *, inputs: bool) -> Barriers:
     works = loop.works
     inside = {work.position for work in works}
     found: Barriers = {}
     for work in works:
+        name = work.name + within
         guard = work.guard if work.guard and work.guard.position not in inside else None
-        absent = barred(work.name, guard, (), value_of) if guard else None
+        absent = barred(name, guard, (), value_of) if guard else None
         if absent is None and inputs:
-            absent = _missing(work, inside, value_of)
+            absent = _missing(work, name, inside, value_of)
         if absent is None:
-            absent = _inherited(work, found)
+            absent = _inherited(work, name, found)
         if absent is not None:
             found[work.position] = absent
     return found
 
 
-def _missing(work: Work, inside: set[int], value_of: ValueOf) -> Absent | None:
+def _missing(work: Work, name: str, inside: set[int], value_of: ValueOf) -> Absent | None:
     for part in (*work.args, *(each for _, each in work.kwargs), *work.after):
         found = list(leaves(part))
         own = any(isinstance(leaf, Item) for leaf in found)
@@ -79,12 +82,12 @@ def _missing(work: Work, inside: set[int], value_of: ValueOf) -> Absent | None:
         if not own and not near:
             value = resolve(part, value_of)
             if type(value) is Absent:
-                return following(value, work.name)
+                return following(value, name)
     return None
 
 
-def _inherited(work: Work, found: Barriers) -> Absent | None:
+def _inherited(work: Work, name: str, found: Barriers) -> Absent | None:
     for part in (*work.args, *(each for _, each in work.kwargs), *work.after):
         if isinstance(part, Ref) and part.position in found:
-            return following(found[part.position], work.name)
+            return following(found[part.position], name)
     return None

@@ -29,12 +29,14 @@ from nbflow.expression import (
     ParamRef,
     TupleOf,
 )
+from nbflow.feeding import opened, over
 from nbflow.flow import Composable, Flow, connected, function_flow, gathered, lift, source
 from nbflow.items import MOST_UNSIZED, bounded, check_labels, elements_of, is_frame, read_label
 from nbflow.outline import outline
+from nbflow.rebuilding import supplied
 from nbflow.retry import whole_number
 from nbflow.signature import Arity
-from nbflow.wiring import opened, over, placed, supplied
+from nbflow.wiring import placed
 
 _WHOLE = (str, bytes, bytearray, Mapping, Composable)
 

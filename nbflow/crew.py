@@ -13,10 +13,11 @@ from nbflow.attempt import Attempts, Outcome
 from nbflow.barrier import opened
 from nbflow.desk import waiting
 from nbflow.evaluate import Frame, element_name, following
-from nbflow.events import Event, Status
+from nbflow.events import Event, InnerLetter, Status
 from nbflow.expression import Item, Key
 from nbflow.failure import recorded
 from nbflow.order import Loop, Ref, Results, Work
+from nbflow.portions import letter
 from nbflow.preview import preview
 from nbflow.recorder import Recorder
 from nbflow.transfer import Parcel
@@ -232,7 +233,7 @@ class Crew:
         items: list[Any] = []
         labels: list[str] | None = None
         try:
-            items, labels, shut = opened(loop, scope.value_of)
+            items, labels, shut = opened(loop, scope.value_of, scope.label)
         except BaseException as error:  # noqa: BLE001 - of the user's items or names
             first, *others = works
             name = first.name + scope.label
@@ -269,6 +270,7 @@ class _Nested:
         self.columns: dict[int, list[Any]] = {work.position: [] for work in loop.works}
         self.errors: dict[int, Outcome] = {}
         self.logs: dict[int, list[str]] = {work.position: [] for work in loop.works}
+        self.inside: dict[int, list[InnerLetter]] = {work.position: [] for work in loop.works}
 
     def expect(self, start: int, count: int) -> None:  # noqa: ARG002 - all of them, from the first
         for column in self.columns.values():
@@ -278,17 +280,16 @@ class _Nested:
         inner = Scope.element(scope, self.loop.axis.key, item, number, label)
         return Unit(self.loop.parts, inner, number, number, label)
 
-    def done(
-        self,
-        work: Work,
-        unit: Unit,  # noqa: ARG002 - one outcome stands for all elements
-        outcome: Outcome,
-        value: Any,  # noqa: ARG002
-        log: str,
-    ) -> None:
+    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
         self.logs[work.position].append(log)
-        if outcome.error is not None:
-            self.errors.setdefault(work.position, outcome)
+        aside = self.inside[work.position]
+        aside.extend(outcome.inside)
+        if outcome.error is None:
+            return
+        if type(value) is Absent and value.collected:
+            name, item = str(element_name(unit.scope)), letter(unit.scope.item)
+            aside.append(InnerLetter(name, item, outcome.error, unit.attempt))
+        self.errors.setdefault(work.position, outcome)
 
     def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
         crew.nested(loop, unit, self)
@@ -304,7 +305,8 @@ class _Nested:
         """Give one outcome for all elements."""
         value = gathered_list(self.columns[work.position], inside=not self.loop.axis.collect)
         log = "".join(self.logs[work.position])
+        aside = tuple(self.inside[work.position])
         if type(value) is not Absent:
-            return Outcome(value, seconds, preview(value)), value, log
+            return Outcome(value, seconds, preview(value), inside=aside), value, log
         error = self.errors.get(work.position)
         return Outcome(value, seconds, error=None if error is None else error.error), value, log

@@ -278,8 +278,14 @@ def _failure(name: str, axis: Axis | None) -> Absent:
 
 
 def element_name(frame: Frame) -> int | str | None:
-    """Name the element that a frame is of: its number or key, or those of nested maps."""
-    label = frame.label[1:-1]
+    """Name the element that a frame is of: its number or key, or those of nested maps.
+
+    Examples
+    --------
+    >>> element_name(Frame(label="[eu][0]"))
+    'eu/0'
+    """
+    label = frame.label[1:-1].replace("][", "/")
     return int(label) if label.isdecimal() else label or None
 
 

@@ -87,6 +87,26 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class InnerLetter:
+    """An element of a map inside of an element, which failed and was put aside.
+
+    Attributes
+    ----------
+    element
+        Its name, those of the elements around it included.
+    letter, error
+        What it was computed from, and why it failed.
+    attempts
+        How often it was tried.
+    """
+
+    element: str
+    letter: DeadLetter
+    error: ErrorRecord
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
 class ElementRecords:
     """What happened to neighbouring elements of a mapped step.
 
@@ -112,6 +132,10 @@ class ElementRecords:
         Which of the skipped were skipped by choice, and not because something failed.
     letters
         The failed elements that were put aside, by position.
+    aside
+        Which of the skipped were skipped because of what was put aside before them.
+    inside
+        What was put aside inside of elements, by their position.
     """
 
     start: int
@@ -128,6 +152,8 @@ class ElementRecords:
     labels: Mapping[int, str] = field(default_factory=dict)
     spared: frozenset[int] = frozenset()
     letters: Mapping[int, DeadLetter] = field(default_factory=dict)
+    aside: frozenset[int] = frozenset()
+    inside: Mapping[int, tuple[InnerLetter, ...]] = field(default_factory=dict)
 
     @property
     def stop(self) -> int:
@@ -167,6 +193,8 @@ class ElementRecords:
             kept(self.labels),
             frozenset(n for n in self.spared if start <= n < stop),
             kept(self.letters),
+            frozenset(n for n in self.aside if start <= n < stop),
+            kept(self.inside),
         )
 
 

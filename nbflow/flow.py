@@ -34,11 +34,13 @@ from nbflow.expression import (
     TupleOf,
     lifted,
 )
+from nbflow.feeding import fed, given
 from nbflow.names import Names, named, united
 from nbflow.outline import outline
+from nbflow.rebuilding import redefined
 from nbflow.signature import Arity
 from nbflow.topology import Topology
-from nbflow.wiring import applied, fed, given, is_first, placed, received, redefined
+from nbflow.wiring import applied, is_first, placed, received
 
 if TYPE_CHECKING:
     import graphviz

@@ -507,7 +507,9 @@ class _Writer:
             return self.orders.leaf(leaf, name, self.needed)
 
         if guard is not None:
-            guard = replace(guard, decider=Ref(guard.position))  # type: ignore[arg-type]
+            decision = replace(guard.decision, name=self.topology.names[guard.position])
+            decider: Any = Ref(guard.position)
+            guard = replace(guard, decider=decider, decision=decision)
         args: tuple[Any, ...] = tuple(transformed(each, change) for each in node.args)
         above = (self.orders.plan.segments[each] for each in self.segment.upstream)
         if any(each.block is not None and position in each.positions for each in above):

@@ -8,7 +8,7 @@ from typing import Any
 from nbflow.absence import Absent
 from nbflow.attempt import Outcome
 from nbflow.errors import quoted
-from nbflow.events import DeadLetter, ElementRecords, ErrorRecord, Event, Status
+from nbflow.events import DeadLetter, ElementRecords, ErrorRecord, Event, InnerLetter, Status
 from nbflow.failure import cut
 from nbflow.outline import valid
 from nbflow.preview import Preview
@@ -43,6 +43,8 @@ class Portions:
         self.labels: dict[int, str] = {}
         self.spared: list[int] = []
         self.letters: dict[int, DeadLetter] = {}
+        self.aside: list[int] = []
+        self.inside: dict[int, tuple[InnerLetter, ...]] = {}
         self.rows: int | None = 0
         self.columns: int | None = 0
         self.bytes = 0
@@ -77,9 +79,13 @@ class Portions:
             self.reasons[number] = absent.reason
             if not absent.failed:
                 self.spared.append(number)
+            if absent.collected:
+                self.aside.append(number)
         else:
             self.statuses.append(Status.COMPLETED)
         self.seconds.append(outcome.seconds)
+        if outcome.inside:
+            self.inside[number] = outcome.inside
         if log:
             self.logs[number] = log
         if attempt > 1:
@@ -124,6 +130,8 @@ class Portions:
             self.labels,
             frozenset(self.spared),
             self.letters,
+            frozenset(self.aside),
+            self.inside,
         )
         now = time.time()
         status = Status.FAILED if records.failed else Status.COMPLETED

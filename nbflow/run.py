@@ -32,6 +32,7 @@ from nbflow.expression import Node, ParamRef, nodes_in
 from nbflow.failure import revived
 from nbflow.flow import Composable, Flow
 from nbflow.replay import replayed
+from nbflow.retry import finite_number
 from nbflow.state import RunState
 from nbflow.summary import (
     dead_of,
@@ -127,7 +128,16 @@ class Run:
         ----------
         timeout
             How many seconds to wait at most. None waits as long as it takes.
+
+        Raises
+        ------
+        FlowError
+            If the time is no number of seconds.
         """
+        if timeout is not None and finite_number(timeout) is None:
+            raise FlowError(
+                f"the timeout is {timeout!r}; it must be a finite number of seconds, or None"
+            )
         return self._execution.wait(timeout)
 
     # Results

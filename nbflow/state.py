@@ -120,12 +120,13 @@ class StepState:
         skipped = self.skipped + len(records.reasons)
         spared = self.spared + len(records.spared)
         collected = self.collected + len(records.letters)
+        aside = collected or any(part.aside for part in (*self.elements, records))
         ended = self.total is not None and done >= self.total
         # What was only set aside, or not wanted, leaves the list shorter and nothing else.
         status = Status.COMPLETED
         if failed:
             status = Status.FAILED
-        elif skipped > spared or (spared == done and not collected and done):
+        elif skipped > spared or (spared == done and not aside and done):
             status = Status.SKIPPED
         started = event.at - (event.seconds or 0.0)
         started = started if self.started is None else min(self.started, started)

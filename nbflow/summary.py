@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbflow.deterministic import is_deterministic
 from nbflow.errors import quoted
-from nbflow.events import Status
+from nbflow.events import DeadLetter, ErrorRecord, Status
 from nbflow.state import RunState, StepState
 
 if TYPE_CHECKING:
@@ -68,14 +68,13 @@ def letters_table(state: RunState) -> pd.DataFrame:
     rows = [
         (
             name,
-            part.labels.get(number, number),
+            element,
             pickle.loads(letter.packed) if letter.packed is not None else letter.shown,
-            f"{part.errors[number].type_name}: {part.errors[number].message}",
-            part.attempts.get(number, 1),
+            f"{error.type_name}: {error.message}",
+            attempts,
         )
         for name, step in state.steps.items()
-        for part in sorted(step.elements, key=lambda part: part.start)
-        for number, letter in sorted(part.letters.items())
+        for element, letter, error, attempts in _letters(step)
     ]
     columns = ["step", "element", "input", "error", "attempts"]
     table = pd.DataFrame({name: pd.Series(dtype="object") for name in columns})
@@ -84,6 +83,16 @@ def letters_table(state: RunState) -> pd.DataFrame:
         # An input may be a list or a frame, and still is one cell.
         table = pd.DataFrame({n: _cells(each) for n, each in zip(columns, cells, strict=True)})
     return table
+
+
+def _letters(state: StepState) -> Iterator[tuple[int | str, DeadLetter, ErrorRecord, int]]:
+    for part in sorted(state.elements, key=lambda part: part.start):
+        for number in sorted({*part.letters, *part.inside}):
+            for each in part.inside.get(number, ()):
+                yield each.element, each.letter, each.error, each.attempts
+            if number in part.letters:
+                element, attempts = part.labels.get(number, number), part.attempts.get(number, 1)
+                yield element, part.letters[number], part.errors[number], attempts
 
 
 def _cells(values: Sequence[Any]) -> pd.Series[Any]:
@@ -97,9 +106,9 @@ def _cells(values: Sequence[Any]) -> pd.Series[Any]:
 
 
 def dead_of(state: RunState) -> dict[str, list[int]]:
-    """List the elements that were put aside, by step."""
+    """List the elements that were put aside, or in which something was, by step."""
     found = {
-        name: sorted(number for part in step.elements for number in part.letters)
+        name: sorted(n for part in step.elements for n in {*part.letters, *part.inside})
         for name, step in state.steps.items()
     }
     return {name: numbers for name, numbers in found.items() if numbers}

@@ -326,8 +326,8 @@ def test_elements_of_maps_in_maps_are_called_by_both_keys():
     flow = upto >> (upto >> whereabouts.map()).map(key=lambda n: f"n{n}")
     assert [[each[1] for each in row] for row in flow.call(3)] == [
         [],
-        ["n1][0"],
-        ["n2][0", "n2][1"],
+        ["n1/0"],
+        ["n2/0", "n2/1"],
     ]
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from strategies import trees, written
 
 from nbflow import Flow, chain, group, step
-from nbflow.expression import ListOf, nodes_in
 from nbflow.cutter import sizes
+from nbflow.expression import ListOf, nodes_in
 from nbflow.plan import Plan
 from nbflow.segment import Segment
 from nbflow.topology import Topology
