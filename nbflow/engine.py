@@ -540,6 +540,12 @@ class _Ear:
             execution.receive(packed)
 
 
+def living() -> dict[str, Execution]:
+    """Give the runs that somebody in this process still holds, by id."""
+    ears = list(_Ear._known.values())
+    return {each.state.run_id: each for ear in ears for each in list(ear.runs.values())}
+
+
 # So long may workers take to answer; one that computes in C may take longer.
 _ANSWER_SECONDS = 3.0
 

@@ -101,30 +101,3 @@ def drawing_options(given: argparse.Namespace) -> dict[str, Any]:
     if given.no_collapse:
         options["collapse"] = False
     return options
-
-
-def add_run(to: argparse.ArgumentParser) -> None:
-    """Let a command take a run, or the last one."""
-    to.add_argument("run", nargs="?", help="the name or the id of a run; the last one if left out")
-
-
-def _add_redrive(to: argparse.ArgumentParser) -> None:
-    add_run(to)
-    to.add_argument("--no-wait", action="store_true", help="start it, and return at once")
-    to.add_argument(
-        "--no-raise", action="store_true", help="show a failed run without its traceback"
-    )
-
-
-def _add_replay(to: argparse.ArgumentParser) -> None:
-    to.add_argument("step", help="the name of a step, or of an element such as parse[3]")
-    to.add_argument("--run", help="the name or the id of a run; the last one if left out")
-
-
-# What a notebook can do about a run that it holds; a command line holds none.
-RUN_COMMANDS: tuple[tuple[str, str, Adder], ...] = (
-    ("status", "how a run is, in one line for each step", add_run),
-    ("cancel", "let no other step of a run begin, and ask those that run to stop", add_run),
-    ("redrive", "compute the elements that were put aside again", _add_redrive),
-    ("replay", "compute a step once more, here, with the inputs it had", _add_replay),
-)

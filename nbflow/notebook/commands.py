@@ -27,8 +27,21 @@ def _add_show(to: argparse.ArgumentParser) -> None:
     add_drawing(to)
 
 
-def _add_steps(to: argparse.ArgumentParser) -> None:
-    to.add_argument("run", nargs="?", help="the name of a run; the last one if left out")
+def _add_chosen(to: argparse.ArgumentParser) -> None:
+    to.add_argument("run", nargs="?", help="the name or the id of a run; the last one if left out")
+
+
+def _add_redrive(to: argparse.ArgumentParser) -> None:
+    _add_chosen(to)
+    to.add_argument("--no-wait", action="store_true", help="start it, and return at once")
+    to.add_argument(
+        "--no-raise", action="store_true", help="show a failed run without its traceback"
+    )
+
+
+def _add_replay(to: argparse.ArgumentParser) -> None:
+    to.add_argument("step", help="the name of a step, or of an element such as parse[3]")
+    to.add_argument("--run", help="the name or the id of a run; the last one if left out")
 
 
 def _add_result(to: argparse.ArgumentParser) -> None:
@@ -45,7 +58,11 @@ def _add_connect(to: argparse.ArgumentParser) -> None:
 COMMANDS: tuple[tuple[str, str, Adder], ...] = (
     ("run", "run a flow, and show how it went", _add_run),
     ("show", "draw a flow, or a run", _add_show),
-    ("steps", "the table of steps of a run", _add_steps),
+    ("steps", "the table of steps of a run", _add_chosen),
+    ("status", "how a run is, in one line for each step", _add_chosen),
     ("result", "a result as a DataFrame", _add_result),
+    ("cancel", "let no other step of a run begin, and ask those that run to stop", _add_chosen),
+    ("redrive", "compute the elements that were put aside again", _add_redrive),
+    ("replay", "compute a step once more, here, with the inputs it had", _add_replay),
     ("connect", "choose the cluster", _add_connect),
 )

@@ -9,14 +9,11 @@ from typing import Any
 from IPython import get_ipython
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
-from nbflow.engine import Execution, _Ear
+from nbflow.engine import living
 from nbflow.errors import NbflowError
 from nbflow.flow import Composable, Flow
-from nbflow.notebook.arguments import RUN_COMMANDS
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
 from nbflow.run import Run, last_run
-
-_COMMANDS = (*COMMANDS, *RUN_COMMANDS)
 
 
 @context_matcher(identifier="nbflow")  # type: ignore[untyped-decorator]
@@ -54,8 +51,8 @@ def offered(words: list[str], word: str, names: Mapping[str, Any]) -> list[str]:
     """
     before = words[:-1] if word else words
     if len(before) == 1:
-        return [*(name for name, _, _ in _COMMANDS), "--help"]
-    adders = {name: add for name, _, add in _COMMANDS}
+        return [*(name for name, _, _ in COMMANDS), "--help"]
+    adders = {name: add for name, _, add in COMMANDS}
     if before[1] not in adders:
         return []
     sub = argparse.ArgumentParser(add_help=False)
@@ -82,12 +79,6 @@ def _values(before: list[str], names: Mapping[str, Any]) -> list[str]:
     if command in ("result", "replay"):
         return _steps_of_last_run()
     return _of_kind(names, Flow) if command in ("run", "show") and len(before) == 2 else []
-
-
-def living() -> dict[str, Execution]:
-    """Give the runs that this kernel still holds, by id."""
-    ears = list(_Ear._known.values())
-    return {each.state.run_id: each for ear in ears for each in list(ear.runs.values())}
 
 
 def _of_kind(names: Mapping[str, Any], kind: type) -> list[str]:

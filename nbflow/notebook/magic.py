@@ -12,18 +12,18 @@ from IPython.core.magic import Magics, line_magic, magics_class, needs_local_sco
 from IPython.display import display
 
 from nbflow.deterministic import is_deterministic
+from nbflow.engine import living
 from nbflow.errors import NbflowError, did_you_mean, quoted
 from nbflow.events import Status
 from nbflow.flow import Composable, Flow
 from nbflow.notebook.arguments import (
-    RUN_COMMANDS,
     Help,
     LineParser,
     drawing_options,
     parser,
 )
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
-from nbflow.notebook.completion import flow_matcher, living
+from nbflow.notebook.completion import flow_matcher
 from nbflow.notebook.telling import retrying
 from nbflow.run import Run, last_run, wait_for_end
 
@@ -124,7 +124,7 @@ class FlowMagics(Magics):
 
 
 def _parser() -> LineParser:
-    return parser("%flow", (*COMMANDS, *RUN_COMMANDS))
+    return parser("%flow", COMMANDS)
 
 
 def _split(line: str) -> list[str]:
