@@ -6,8 +6,8 @@ says how a run is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -196,6 +196,26 @@ class ElementRecords:
             frozenset(n for n in self.aside if start <= n < stop),
             kept(self.inside),
         )
+
+
+    def without(self, numbers: Sequence[int]) -> list[ElementRecords]:
+        """Give the records of all elements but some, in as many parts as there are gaps."""
+        cuts = [number for number in numbers if self.start <= number < self.stop]
+        starts, stops = [self.start, *(number + 1 for number in cuts)], [*cuts, self.stop]
+        parts = [
+            self.within(start, stop)
+            for start, stop in zip(starts, stops, strict=True)
+            if start < stop
+        ]
+        if parts and all(number in self.errors for number in cuts):
+            # What failed gave no rows, so those of the others are all there are.
+            whole, none = (self.rows, self.bytes), (None if self.rows is None else 0, 0)
+            totals = [whole, *[none] * (len(parts) - 1)]
+            parts = [
+                replace(part, rows=rows, bytes=size)
+                for part, (rows, size) in zip(parts, totals, strict=True)
+            ]
+        return parts
 
 
 @dataclass(frozen=True, slots=True)

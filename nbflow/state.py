@@ -157,12 +157,9 @@ class StepState:
         """Give the state before some of the elements were computed."""
         fresh = StepState(self.name, total=self.total, mapped=True)
         for part in self.elements:
-            cuts = [n for n in numbers if part.start <= n < part.stop]
-            starts, stops = [part.start, *(n + 1 for n in cuts)], [*cuts, part.stop]
-            for start, stop in zip(starts, stops, strict=True):
-                if start < stop:
-                    event = Event(self.name, Status.RUNNING, self.started or 0.0)
-                    fresh = fresh._apply_new(event, part.within(start, stop))
+            event = Event(self.name, Status.RUNNING, self.started or 0.0)
+            for each in part.without(numbers):
+                fresh = fresh._apply_new(event, each)
         return replace(fresh, status=Status.PENDING, started=None, worker="")
 
 

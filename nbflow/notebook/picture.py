@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from nbflow.state import RunState
 
 _ALT = 400
-# What is shown without scrolling; a larger picture would be illegible if shrunk.
-_WIDEST = 1050
+# To this share of its size a picture may shrink; more would be illegible, and it scrolls.
+_LEAST = 0.75
 _MOST_LINES = 200
 _FRAME = "overflow: auto; max-height: 680px; margin: 4px 0"
 _TEXT = "font-family: monospace; line-height: 1.35; margin: 4px 0"
@@ -88,9 +88,9 @@ class Picture:
         if svg is None:
             return element("pre", self.text, style=_TEXT)
         found = _WIDTH.match(svg)
-        wide = found is not None and int(found.group(1)) > _WIDEST
-        fit = "max-width: none" if wide else "max-width: 100%"
-        return element("div", image(svg, self.alt, f"margin: 0; {fit}"), style=_FRAME)
+        least = int(_LEAST * int(found.group(1))) if found is not None else 0
+        fit = f"margin: 0; max-width: max(100%, {least}px)"
+        return element("div", image(svg, self.alt, fit), style=_FRAME)
 
     def mimebundle(self) -> dict[str, str]:
         """Give the forms that a notebook saves."""

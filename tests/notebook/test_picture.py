@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 from gallery import chain_of, clean, etl, event, extract, load, merge, named, run_of, wide
@@ -165,9 +166,11 @@ def test_a_chain_of_ten_thousand_is_drawn() -> None:
     assert len(drawn.html) < 100_000
 
 
-def test_a_wide_picture_scrolls_instead_of_shrinking() -> None:
-    assert "max-width: 100%" in picture(etl()).html
-    assert "max-width: none" in picture(chain_of(100)).html
+def test_a_wide_picture_shrinks_a_little_and_then_scrolls() -> None:
+    for flow in (etl(), chain_of(100)):
+        shown = picture(flow)
+        width = int(re.match(r'<svg width="(\d+)', shown.svg)[1])
+        assert f"max-width: max(100%, {int(0.75 * width)}px)" in shown.html
 
 
 def test_the_alternative_text_of_the_image_says_what_it_shows() -> None:
