@@ -84,11 +84,13 @@ class Cutter:
             return None
         source = self.topology.index[id(first)]
         region = self.maps.get(source)
-        others = (*node.args[1:], *(part for _, part in node.kwargs), *node.after)
-        twice = any(self.topology.index[id(each)] == source for p in others for each in nodes_in(p))
-        if region is None or twice or not self._complete(region):
+        if region is None or first.axis is None or len(first.axis.lineage) > 1:
             return None
-        return source if len(self.topology.nodes[source].axis.lineage) == 1 else None  # type: ignore[union-attr]
+        others = (*node.args[1:], *(part for _, part in node.kwargs), *node.after)
+        needed = (self.topology.index[id(each)] for part in others for each in nodes_in(part))
+        # Else a block would need all that it is to be spared.
+        apart = not any(each in region.positions for each in needed)
+        return source if apart and self._complete(region) else None
 
     def _complete(self, region: Region) -> bool:
         """Tell whether a map has a value for every element, unless it has none at all."""

@@ -197,7 +197,6 @@ class ElementRecords:
             kept(self.inside),
         )
 
-
     def without(self, numbers: Sequence[int]) -> list[ElementRecords]:
         """Give the records of all elements but some, in as many parts as there are gaps."""
         cuts = [number for number in numbers if self.start <= number < self.stop]

@@ -12,10 +12,12 @@ from strategies import trees, written
 
 from nbflow import Flow, chain, group, step
 from nbflow.cutter import sizes
+from nbflow.evaluate import reduced
 from nbflow.expression import ListOf, nodes_in
 from nbflow.plan import Plan
 from nbflow.segment import Segment
 from nbflow.topology import Topology
+from nbflow.tree import subtrees
 
 
 @step
@@ -189,3 +191,51 @@ def test_elements_computed_again_are_added_to_a_plan() -> None:
     assert redrive.plan.segments[: redrive.first] == before.segments
     assert fresh[1].upstream == redrive.plan.homes[0]
     assert redrive.later == {1, 2}
+
+
+# Trees
+
+
+def blocks(flow: Any, threads: int = 2) -> list[int]:
+    cuts = plan(flow, threads).segments
+    return [each.block.total for each in cuts if each.block is not None]
+
+
+def test_a_wide_map_is_reduced_in_blocks() -> None:
+    assert blocks(one.map(range(100)) >> step(sum).reduce()) == [100, 100]
+    assert blocks(one.s(3) >> step(range) >> one.map() >> step(sum).reduce()) == [None, None]
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        one.map(range(20)) >> step(sum).reduce(),
+        one.map(range(100), on_error="collect") >> step(sum).reduce(),
+        one.options(when=bool).map(range(100)) >> step(sum).reduce(),
+        one.map([one.s(n) for n in range(100)]) >> step(sum).reduce(),
+        one.map(range(100)) >> step(sum, when=bool).reduce(),
+        one.map(range(100)) >> step(sum, timeout=60).reduce(),
+        one.map(range(100)) >> step(sum),
+        one.s(1) >> step(sum).reduce(),
+    ],
+)
+def test_what_is_reduced_in_one_place(flow: Any) -> None:
+    assert blocks(flow) == []
+
+
+@given(
+    total=st.integers(0, 300),
+    split_every=st.integers(2, 9),
+    count=st.integers(1, 9),
+)
+def test_blocks_make_the_same_tree(total: int, split_every: int, count: int) -> None:
+    def call(parts: Any) -> Any:
+        return [parts]
+
+    left: list[Any] = []
+    for number in range(count):
+        part = subtrees(total, split_every, number, count)
+        assert part.first == len(left) or part.start == part.stop
+        left += reduced(call, split_every, part.levels, list(range(part.start, part.stop)))
+    whole = reduced(call, split_every, None, list(range(total)))
+    assert reduced(call, split_every, None, left) == whole
