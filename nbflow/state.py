@@ -73,14 +73,16 @@ class StepState:
         if not event.status.final:
             return self._apply_going(event)
         ran = event.status in (Status.COMPLETED, Status.FAILED)
+        # It was about to run when it turned out not to be wanted.
+        unwanted = event.status is Status.SKIPPED and self.attempts == 1
+        started = event.at - (event.seconds or 0.0) if ran else None
+        started = started if self.started is None else self.started
         look = event.preview
         return replace(
             self,
             status=event.status,
-            attempts=max(self.attempts, event.attempt) if ran else self.attempts,
-            started=event.at - (event.seconds or 0.0)
-            if ran and self.started is None
-            else self.started,
+            attempts=max(self.attempts, event.attempt) if ran else self.attempts - unwanted,
+            started=None if unwanted else started,
             ended=event.at,
             seconds=event.seconds,
             worker=event.worker,
@@ -130,11 +132,12 @@ class StepState:
             status = Status.SKIPPED
         started = event.at - (event.seconds or 0.0)
         started = started if self.started is None else min(self.started, started)
-        tried = max(records.attempts.values(), default=1)
+        tried = max(self.attempts, event.attempt, max(records.attempts.values(), default=1))
+        unwanted = ended and done > 0 and skipped == done
         return replace(
             self,
             status=status if ended else Status.RUNNING,
-            attempts=max(self.attempts, event.attempt, tried),
+            attempts=0 if unwanted else tried,
             started=started,
             ended=event.at if ended else None,
             seconds=event.at - started if ended else None,

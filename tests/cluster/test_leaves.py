@@ -540,7 +540,6 @@ def test_what_a_map_in_a_map_puts_aside_is_a_dead_letter() -> None:
     assert list(run.dead_letters.step) == ["even", "even"]
 
 
-@pytest.mark.xfail(strict=True, reason="word that it has begun counts as an attempt")
 def test_a_step_that_is_skipped_has_no_attempts(tmp_path: Path) -> None:
     def thinks(value: Any) -> bool:
         while not (tmp_path / "seen").exists():
