@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -276,7 +276,9 @@ def killed_at_random(own: Client, flow: Any, chosen: random.Random, usual: float
     pids = list(own.run(os.getpid).values())
     run = flow.submit()
     time.sleep(chosen.random() * usual)  # any moment will do
-    kill(chosen.choice(pids))
+    # A worker that was killed before may still have been counted.
+    with suppress(psutil.NoSuchProcess):
+        kill(chosen.choice(pids))
     run.wait(60)
     return run
 
