@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     from nbflow.cluster import connect
+    from nbflow.launch import submit, wait_for_end
     from nbflow.notebook.source import flow_from
-    from nbflow.run import submit, wait_for_end
 
     flow = flow_from(given.flow)
     if given.workers is not None:

@@ -12,26 +12,19 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from nbflow.absence import Absent
+from nbflow.calling import called, checked, invoke
 from nbflow.capture import Pad, fresh_pad
+from nbflow.claim import holding
 from nbflow.context import Stop, enter, leave, place
 from nbflow.definition import Options
-from nbflow.desk import holding
 from nbflow.errors import RunError, TransferError, quoted
-from nbflow.evaluate import (
-    ValueOf,
-    arguments,
-    barred,
-    called,
-    checked,
-    following,
-    invoke,
-    unwanted,
-)
 from nbflow.events import ErrorRecord, InnerLetter
 from nbflow.failure import recorded
-from nbflow.isolation import ChildFailure, Died, Ward, in_child
+from nbflow.inputs import ValueOf, arguments, barred, following, unwanted
+from nbflow.isolation import ChildFailure, Ward, in_child
 from nbflow.order import Order, Work
 from nbflow.preview import Preview, preview
+from nbflow.process import Died
 from nbflow.retry import next_wait
 from nbflow.transfer import can_travel, dumps
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nbflow.absence import Absent
-from nbflow.evaluate import ValueOf, barred, following, items_of, resolve
 from nbflow.expression import Item, leaves
+from nbflow.inputs import ValueOf, barred, following, items_of, resolve
 from nbflow.items import labels_of
 from nbflow.order import Loop, Ref, Work
 

@@ -1,4 +1,4 @@
-"""The child of `nbflow.isolation`: a fresh interpreter that makes calls.
+"""The child of `nbflow.process`: a fresh interpreter that makes calls.
 
 It imports as little as it can, for it may start once for every attempt.
 """
@@ -19,9 +19,9 @@ from io import TextIOWrapper
 from typing import Any, TypeAlias, TypeVar
 
 from nbflow import capture
+from nbflow.calling import checked, invoke
 from nbflow.context import enter, leave, never
 from nbflow.errors import TransferError, quoted
-from nbflow.evaluate import checked, invoke
 from nbflow.failure import recorded
 from nbflow.transfer import Parcel, dumps
 

@@ -11,15 +11,17 @@ from typing import Any, Protocol
 from nbflow.absence import Absent, gathered_list
 from nbflow.attempt import Attempts, Outcome
 from nbflow.barrier import opened
-from nbflow.desk import waiting
-from nbflow.evaluate import Frame, element_name, following
+from nbflow.envelope import Results
+from nbflow.evaluate import Frame, element_name
 from nbflow.events import Event, InnerLetter, Status
 from nbflow.expression import Item, Key
 from nbflow.failure import recorded
-from nbflow.order import Loop, Ref, Results, Work
+from nbflow.inputs import following
+from nbflow.order import Loop, Ref, Work
 from nbflow.portions import letter
 from nbflow.preview import preview
 from nbflow.recorder import Recorder
+from nbflow.slot import waiting
 from nbflow.transfer import Parcel
 
 _LOOK_SECONDS = 0.1

@@ -3,41 +3,31 @@
 A `Desk` is a plugin of the Dask scheduler. The lanes of a map take spans of element
 numbers from it, and steps with a lock wait in line at it.
 
-Workers talk to it over the stream that connects them to the scheduler, and not by
-calls of their own: the stream keeps the order, and delivers each message once or
-breaks, in which case the scheduler drops the worker, and the desk frees what it held.
-So there is no span or lock that only a lost answer knows of.
+Workers talk to it (`nbflow.claim`) over the stream that connects them to the
+scheduler, and not by calls of their own: the stream keeps the order, and delivers each
+message once or breaks, in which case the scheduler drops the worker, and the desk frees
+what it held. So there is no span or lock that only a lost answer knows of.
+
+The scheduler imports this module, so it imports little.
 """
 
 from __future__ import annotations
 
 import contextlib
-import queue
-import threading
-import uuid
 from collections import deque
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from dask.context import thread_state as task_state
-from distributed import Client, Worker, get_worker, rejoin, secede
-from distributed.core import Status
+from distributed import Client, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.scheduler import Scheduler, TaskState
-from distributed.threadpoolexecutor import thread_state as pool_state
 from distributed.utils import sync
 
-from nbflow.errors import ClusterError, RunCancelledError, RunError, quoted
+from nbflow.errors import ClusterError, quoted
 
 # What the messages look like; another number when they change.
 _PROTOCOL = 2
-# Waiting threads of one worker that give up their slot. Each is a thread of the
-# process, and thousands of steps may want the same lock.
-_MOST_AWAY = 64
-_LOOK_ROUND_SECONDS = 0.5
 _REMEMBERED_RUNS = 10_000
 
 Span = tuple[int, int]
@@ -380,269 +370,21 @@ def forget(client: Client, queue_prefix: str) -> None:
         loop.add_callback(told)
 
 
-# On a worker, in the thread of a task.
+# On a worker.
 
 _desks: WeakKeyDictionary[Worker, bool] = WeakKeyDictionary()
-_answers: dict[str, queue.SimpleQueue[Any]] = {}
 
 
-def _never() -> bool:
-    return False
-
-
-def take(
-    queue: str,
-    lane: int,
-    token: str,
-    total: int,
-    lanes: int,
-    wanted: int | None = None,
-    least: int = 1,
-) -> Span | None:
-    """Take the next span of a queue, in a task.
+def has_desk(worker: Worker, *, ask_again: bool = False) -> bool:
+    """Tell whether the scheduler of a worker has the desk of this nbflow.
 
     Parameters
     ----------
-    queue
-        The name of the queue, the same in all its lanes.
-    lane
-        The number of the lane: that of the task.
-    token
-        New each time the task starts. A lane that comes with a new one is given what
-        it was given before, and its old incarnation nothing any more.
-    total
-        How many numbers the queue has, the same each time.
-    lanes
-        How many lanes there are.
-    wanted
-        How many numbers to take at most. None takes many at first, and fewer towards
-        the end.
-    least
-        How many to take at least, if there are as many.
-
-    Returns
-    -------
-    start and stop of the span, or None if nothing is left for the lane.
-
-    Raises
-    ------
-    RunError
-        If the queue has another total, or belongs to a run that is over.
-    ClusterError
-        If there is no desk, or the scheduler is lost.
-
-    Examples
-    --------
-    >>> take("run-1/clean", lane=0, token="a", total=100, lanes=4)  # doctest: +SKIP
-    (0, 13)
+    worker
+        The worker; what it was told is kept.
+    ask_again
+        Whether to ask once more where there was none: one may have come since.
     """
-    with _Talk(f"queue {quoted(queue)}") as talk:
-        talk.say(
-            "nbflow-take",
-            queue=queue,
-            lane=lane,
-            incarnation=token,
-            total=total,
-            lanes=lanes,
-            wanted=wanted,
-            least=least,
-            task=talk.task(),
-        )
-        answer = talk.hear()
-    if "first" in answer:
-        raise RunError(
-            f"the queue {quoted(queue)} had {answer['first']} elements at first, and has {total} "
-            f"now: a step was computed again and gave something else; make it give the same "
-            f"each time"
-        )
-    if "forgotten" in answer:
-        raise RunError(
-            f"the queue {quoted(queue)} is gone, as its run is over; run the flow again to compute "
-            f"its values"
-        )
-    return None if answer["span"] is None else (answer["span"][0], answer["span"][1])
-
-
-@contextlib.contextmanager
-def holding(lock: str, cancelled: Callable[[], bool] = _never) -> Iterator[None]:
-    """Hold a lock, in a task: at most one holder in the cluster, first come first served.
-
-    While it waits, the task gives up its slot, see `waiting`. A lock is not reentrant.
-    It is freed when its worker leaves the cluster.
-
-    Parameters
-    ----------
-    lock
-        The name of the lock, for all runs and notebooks of the cluster.
-    cancelled
-        Asked now and then while waiting; true gives up.
-
-    Raises
-    ------
-    RunCancelledError
-        If it gave up.
-    ClusterError
-        If there is no desk, or the scheduler is lost while waiting.
-
-    Examples
-    --------
-    >>> with holding("warehouse"):  # doctest: +SKIP
-    ...     load()
-    """
-    with _Talk(f"lock {quoted(lock)}", cancelled) as talk:
-        try:
-            talk.say("nbflow-line-up", lock=lock)
-            if not talk.hear():
-                _stand_in_line(talk, lock)
-            yield
-        finally:
-            talk.say("nbflow-release", lock=lock)
-
-
-def _stand_in_line(talk: _Talk, lock: str) -> None:
-    crowd = _crowd()
-    if crowd is None:
-        talk.hear()
-        return
-    with crowd.eager(talk.heard):
-        while not crowd.leave():
-            # Either the lock is had, and the slot never given up, or the door is open.
-            if talk.hear() is not _OPEN:
-                return
-    with _outside(crowd):
-        try:
-            while talk.hear() is _OPEN:
-                pass
-        except BaseException:
-            # Not after it has a slot again, which may take long.
-            talk.say("nbflow-release", lock=lock)
-            raise
-
-
-@contextlib.contextmanager
-def waiting() -> Iterator[None]:
-    """Give up the slot of a task while the body waits, so that another task can run.
-
-    Afterwards it waits for a slot again. Changes nothing outside of a task, in a
-    `waiting` within another, and when very many tasks of the worker wait already.
-
-    Examples
-    --------
-    >>> import time
-    >>> with waiting():
-    ...     time.sleep(0.001)
-    """
-    crowd = _crowd()
-    if crowd is None or not crowd.leave():
-        yield
-        return
-    with _outside(crowd):
-        yield
-
-
-_OPEN = object()
-
-
-class _Crowd:
-    """The threads of one pool that have left it to wait, and are not too many.
-
-    Others then wait for their locks in their slots. They leave too when somebody comes
-    back: that may be who was given the lock, and needs a slot to go on.
-    """
-
-    def __init__(self) -> None:
-        self._changing = threading.Lock()
-        self._outside = 0
-        self._returning = 0
-        self._eager: set[queue.SimpleQueue[Any]] = set()
-
-    def leave(self) -> bool:
-        """Tell whether the thread may leave."""
-        with self._changing:
-            free = self._outside < _MOST_AWAY or self._returning > 0
-            self._outside += free
-            return free
-
-    @contextlib.contextmanager
-    def eager(self, heard: queue.SimpleQueue[Any]) -> Iterator[None]:
-        """Let a thread hear when it is worth trying to leave."""
-        with self._changing:
-            self._eager.add(heard)
-        try:
-            yield
-        finally:
-            with self._changing:
-                self._eager.discard(heard)
-
-    @contextlib.contextmanager
-    def returning(self) -> Iterator[None]:
-        """Count the thread among those that come back, until it has."""
-        with self._changing:
-            self._outside -= 1
-            self._returning += 1
-            for heard in self._eager:
-                heard.put(_OPEN)
-        try:
-            yield
-        finally:
-            with self._changing:
-                self._returning -= 1
-
-
-_crowds: WeakKeyDictionary[Any, _Crowd] = WeakKeyDictionary()
-_creating = threading.Lock()
-
-
-def _crowd() -> _Crowd | None:
-    """Give the crowd of this thread's pool, if the thread uses a slot of one."""
-    if not (hasattr(task_state, "key") and getattr(pool_state, "proceed", False)):
-        return None
-    with _creating:
-        return _crowds.setdefault(pool_state.executor, _Crowd())
-
-
-@contextlib.contextmanager
-def _outside(crowd: _Crowd) -> Iterator[None]:
-    """Be outside of the pool for the time of the body; the crowd has let the thread leave."""
-    secede()
-    try:
-        yield
-    finally:
-        with crowd.returning():
-            _come_back()
-
-
-def _come_back() -> None:
-    worker = get_worker()
-    # Before, and not after: the worker hands its pool no task for the slot that is used next.
-    if _has_desk(worker):
-        # A Dask that keeps other books goes on with what it believes, which does no harm.
-        with contextlib.suppress(RuntimeError, AttributeError):
-            sync(worker.loop, _count_again, worker, task_state.key)
-    # The pool of a worker that is closing takes nobody any more.
-    with contextlib.suppress(RuntimeError):
-        rejoin()
-
-
-async def _count_again(worker: Worker, key: Any) -> None:
-    """Count a task among those that use a slot again; see `Desk.rejoined`.
-
-    Or else the worker would hand its pool one task more than it has slots for. That
-    one could wait there for long, and no idle worker could steal it.
-    """
-    state = worker.state
-    counter, task = state.task_counter, state.tasks.get(key)
-    if task is None or task.state != "long-running":
-        return
-    state.long_running.discard(task)
-    state.executing.add(task)
-    task.state = "executing"
-    # Dask counts tasks by state, and ends a worker whose count is off.
-    counter.transitions({task: "long-running"})
-    worker.batched_send({"op": "nbflow-rejoined", "key": key, "run_id": task.run_id})
-
-
-def _has_desk(worker: Worker, *, ask_again: bool = False) -> bool:
     known = _desks.get(worker)
     if known is None or (ask_again and not known):
         try:
@@ -651,73 +393,3 @@ def _has_desk(worker: Worker, *, ask_again: bool = False) -> bool:
             return False
         _desks[worker] = known
     return known
-
-
-class _Talk:
-    """What one thread says to the desk, and hears from it."""
-
-    def __init__(self, about: str, cancelled: Callable[[], bool] = _never) -> None:
-        self._about = about
-        self._cancelled = cancelled
-        self._token = uuid.uuid4().hex
-        self.heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-    def __enter__(self) -> _Talk:
-        try:
-            self._worker = get_worker()
-        except ValueError:
-            raise ClusterError(
-                f"{self._about} was asked for outside of a task of a cluster, where there is none"
-            ) from None
-        if not _has_desk(self._worker, ask_again=True):
-            # A message that the scheduler does not know would end the connection to it.
-            raise ClusterError(
-                f"{self._about} was asked for, and the scheduler at "
-                f"{quoted(self._worker.scheduler.address)} has no plugin {quoted(Desk.name)} of "
-                f"this nbflow; use the same nbflow everywhere, and run the flow with it"
-            )
-        self._worker.stream_handlers.setdefault("nbflow-answer", _deliver)
-        _answers[self._token] = self.heard
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        _answers.pop(self._token, None)
-
-    def task(self) -> tuple[Any, int] | None:
-        """Name the run of the task that this thread is in."""
-        key: Any = getattr(task_state, "key", None)
-        task = self._worker.state.tasks.get(key)
-        return None if task is None else (task.key, task.run_id)
-
-    def say(self, op: str, **fields: Any) -> None:
-        message = {"op": op, "token": self._token, **fields}
-        # The loop of a worker that is gone is closed: nobody is left to hear it.
-        with contextlib.suppress(RuntimeError):
-            self._worker.loop.add_callback(self._worker.batched_send, message)
-
-    def hear(self) -> Any:
-        while True:
-            try:
-                return self.heard.get(timeout=_LOOK_ROUND_SECONDS)
-            except queue.Empty:
-                self.look_round()
-
-    def look_round(self) -> None:
-        """Give up waiting when there is reason to."""
-        if self._cancelled():
-            raise RunCancelledError(f"the run was cancelled while it waited for {self._about}")
-        if self._worker.status in (Status.closing, Status.closed, Status.failed):
-            raise ClusterError(
-                f"the worker left the cluster while it waited for {self._about}; run the flow again"
-            )
-
-
-def _deliver(token: str, answer: Any) -> None:
-    heard = _answers.get(token)
-    if heard is not None:
-        heard.put(answer)

@@ -8,7 +8,8 @@ from nbflow.absence import Absent, gathered_list
 from nbflow.attempt import Outcome
 from nbflow.barrier import Barriers
 from nbflow.crew import Crew, Scope, Unit
-from nbflow.order import Envelope, Loop, Span, Work
+from nbflow.envelope import Envelope, Span
+from nbflow.order import Loop, Work
 from nbflow.portions import Portions
 from nbflow.recorder import Recorder
 

@@ -11,39 +11,31 @@ import pickle
 import threading
 import time
 import uuid
-import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
-from typing import Any, ClassVar, TypeVar
-from weakref import WeakKeyDictionary, WeakValueDictionary
+from typing import Any
 
-import dask
-from dask.task_spec import Task, TaskRef
 from distributed import Client, Future, KilledWorker
-from distributed.client import _wait
 
 from nbflow.absence import Absent
 from nbflow.cluster import slots_of
 from nbflow.context import cancel as cancel_run
-from nbflow.definition import Options
 from nbflow.desk import forget, install
+from nbflow.dispatch import Dispatch
+from nbflow.ear import Ear
+from nbflow.envelope import Envelope, Results
 from nbflow.errors import RunError, quoted
 from nbflow.events import Event, Status
 from nbflow.failure import recorded, with_sources
-from nbflow.order import LARGE, Envelope, Orders, Results
+from nbflow.order import Orders
 from nbflow.plan import Plan, Redrive
 from nbflow.recorder import running_here
-from nbflow.segment import Block, Segment
 from nbflow.state import RunState, Shape, StepState
 from nbflow.topology import Topology
-from nbflow.transfer import Parcel, local_modules_by_value
-from nbflow.worker import here, run_segment, try_segment
-
-T = TypeVar("T")
+from nbflow.worker import here
 
 
 class Execution:
@@ -70,34 +62,31 @@ class Execution:
         self.client = client
         self.events: list[Event] = []
         self.changed = threading.Condition()
-        self.futures: dict[int, Future[Any]] = {}
         # What an element is known by outside, however often it is driven anew.
         self.origin = run_id
         self._nonce = uuid.uuid4().hex[:10]
-        # What is sent again if the cluster loses it; and how often that has happened.
-        self._orders: dict[int, tuple[Parcel, tuple[str, ...]]] = {}
-        self._constants: dict[str, Parcel] = {}
-        self._kept: list[Future[Any]] = []
-        self._keys: dict[int, str] = {}
-        self._losses = 0
-        # Segments over which workers have died, and the steps in them that had ended.
-        self._suspects: dict[int, frozenset[str]] = {}
         self._first = 0
         self._cancelled = False
         self._params = params
         self._before = before
-        self._slots = slots_of(client)
+        slots = slots_of(client)
         if before is None:
-            self.plan = Plan.of(topology, max(1, len(self._slots)))
+            self.plan = Plan.of(topology, max(1, len(slots)))
             self.state = RunState.planned(run_id, name, shapes(topology), time.time())
         else:
             self._go_on(*before, run_id)
+        self._dispatch = Dispatch(topology, self.plan, client, slots, self._nonce)
+        if before is not None:
+            self._dispatch.take_over(before[0].futures)
+
+    @property
+    def futures(self) -> dict[int, Future[Any]]:
+        """What the segments give, by number."""
+        return self._dispatch.futures
 
     def _go_on(self, before: Execution, redrive: Redrive, run_id: str) -> None:
-        """Take over the results of another run, and what is known of its steps."""
+        """Go on from the plan of another run, and what is known of its steps."""
         self.plan, self._first, self.origin = redrive.plan, redrive.first, before.origin
-        self.futures.update(before.futures)
-        self._keys.update({number: str(each.key) for number, each in before.futures.items()})
         names, known = self.topology.names, shapes(self.topology)
         dead = {names[each]: numbers for each, numbers in redrive.again.items()}
         later = {names[each]: known[names[each]] for each in redrive.later}
@@ -120,7 +109,7 @@ class Execution:
         fresh = range(self._first, len(self.plan.segments))
         if not fresh:
             return
-        ear = _Ear.of(self.client)
+        ear = Ear.of(self.client)
         if self.plan.shares or self._waits():
             install(self.client)
             weakref.finalize(self, forget, self.client, self._nonce)
@@ -133,130 +122,16 @@ class Execution:
             self.origin,
             here(),
         )
-        with local_modules_by_value():
-            self._orders = {n: orders.parcel(self.plan.segments[n]) for n in fresh}
-        self._constants = orders.shared
-        self._warn_of_resources()
+        self._dispatch.pack(orders, fresh)
+        self._dispatch.warn_of_resources()
         ear.runs[self._nonce] = self
-        self._send(list(fresh))
+        self._dispatch.send(list(fresh))
         threading.Thread(target=self._watch, name="nbflow-watch", daemon=True).start()
 
     def _waits(self) -> bool:
         """Tell whether steps may give up their slot while they wait."""
         options = [node.call.definition.options for node in self.topology.nodes]
         return any(each.lock or each.retry for each in options)
-
-    # What is sent
-
-    def _key(self, number: int) -> str:
-        """Name the Dask task of a segment, so that a dashboard groups them by step."""
-        name = self.topology.names[self.plan.segments[number].positions[-1]]
-        plain = "".join(each if each.isascii() and each.isalnum() else "_" for each in name[:40])
-        return f"{plain}-{self._nonce}{self._losses or ''}{number:06x}"
-
-    def _send(self, numbers: list[int]) -> None:
-        """Give segments to the scheduler, with the constants that they need."""
-        self._keys.update((number, self._key(number)) for number in numbers)
-        large: dict[str, Parcel] = {}
-        graph: dict[str, Task] = {}
-        inline = 0
-        for number in numbers:
-            key = self._keys[number]
-            parcel, shared = self._orders[number]
-            first: Any = parcel
-            if parcel.nbytes > LARGE or inline + parcel.nbytes > _GRAPH_BYTES:
-                large[f"order-{key}"] = parcel
-                first = TaskRef(f"order-{key}")
-            else:
-                inline += parcel.nbytes
-            constants = {f"{each}{self._losses or ''}": self._constants[each] for each in shared}
-            large.update(constants)
-            inputs = [*constants, *self._inputs(number, graph)]
-            fn: Callable[..., Envelope] = run_segment
-            if number in self._suspects:
-                fn = partial(try_segment, self._suspects[number])
-            graph[key] = Task(key, fn, first, *map(TaskRef, inputs))
-        if large:
-            self._kept = list(self.client.scatter(large, hash=False).values())
-        with dask.annotate(**self._annotations(numbers)):  # type: ignore[attr-defined]
-            keys = [self._keys[number] for number in numbers]
-            futures = self.client.get(graph, keys, sync=False)
-        self.futures.update(zip(numbers, futures, strict=True))
-
-    def _inputs(self, number: int, graph: dict[str, Task]) -> Iterator[str]:
-        """Name what a segment gets from others, adding tasks that take a part of it."""
-        segment = self.plan.segments[number]
-        for each in segment.upstream:
-            key, block = self._keys[each], segment.block
-            # Which elements a lane has is known only where they are.
-            if block is not None and self.plan.segments[each].lane is not None:
-                part = f"part-{key}-{self._keys[number]}"
-                split_every = self.topology.nodes[segment.positions[0]].call.split_every
-                assert split_every is not None
-                found = TaskRef(key), block.source, split_every, block
-                graph[part] = Task(part, pick_block, *found)
-                key = part
-            yield key
-
-    def _annotations(self, numbers: list[int]) -> dict[str, Callable[[str], Any]]:
-        """Give Dask the options of segments, each as a look-up by key."""
-        options = {self._keys[n]: self._options(self.plan.segments[n]) for n in numbers}
-        found: dict[str, Callable[[str], Any]] = {}
-        if any(each.priority for each in options.values()):
-            found["priority"] = _by_key({k: each.priority for k, each in options.items()}, 0)
-        if any(each.resources for each in options.values()):
-            wanted = {key: dict(each.resources or {}) for key, each in options.items()}
-            found["resources"] = _by_key(wanted, {})
-        places = {
-            self._keys[n]: [self._place(n)] for n in numbers if not options[self._keys[n]].resources
-        }
-        places = {key: place for key, place in places.items() if place != [None]}
-        if places:
-            found["workers"] = _by_key(places, [])
-            found["allow_other_workers"] = _by_key(dict.fromkeys(places, True), False)
-        return found
-
-    def _place(self, number: int) -> str | None:
-        """Choose a worker for tasks that are there to run side by side.
-
-        Dask would put all of them where their input is, and move one away only when
-        another worker is idle and this one has much to do.
-        """
-        segment = self.plan.segments[number]
-        if not self._slots or (segment.lane is None and segment.block is None):
-            return None
-        return self._slots[number % len(self._slots)]
-
-    def _options(self, segment: Segment) -> Options:
-        """Give the options of a segment: those of its first step, and all resources."""
-        options = [self.topology.nodes[n].call.definition.options for n in segment.positions]
-        resources: dict[str, float] = {}
-        for each in options:
-            for name, amount in (each.resources or {}).items():
-                resources[name] = max(amount, resources.get(name, 0))
-        return replace(options[0], resources=resources or None)
-
-    def _warn_of_resources(self) -> None:
-        """Say so if a step asks for what no worker has; one that has it may still come."""
-        wanted = {
-            definition.name: definition.options.resources
-            for definition in (node.call.definition for node in self.topology.nodes)
-            if definition.options.resources
-        }
-        if not wanted:
-            return
-        workers = self.client.scheduler_info(n_workers=-1)["workers"].values()
-        offered = [worker["resources"] for worker in workers]
-        for name, resources in wanted.items():
-            if not any(
-                all(each.get(what, 0) >= amount for what, amount in resources.items())
-                for each in offered
-            ):
-                warnings.warn(
-                    f"no worker has the resources {dict(resources)} of step {quoted(name)}; the "
-                    f"run waits for one that has",
-                    stacklevel=2,
-                )
 
     # What comes back
 
@@ -293,7 +168,7 @@ class Execution:
             pending = {n for n, s in steps.items() if s.status is Status.PENDING} - started
         idle = [
             number
-            for number in self._orders
+            for number in self._dispatch.packed
             if {names[p] for p in self.plan.segments[number].positions} <= pending
         ]
         with suppress(Exception):
@@ -314,24 +189,21 @@ class Execution:
 
     def _watch(self) -> None:
         """Wait until Dask has ended, and fill in what no event has told."""
-        generation = self.client.generation
+        dispatch, generation = self._dispatch, self.client.generation
         try:
             while True:
-                with suppress(CancelledError):
-                    # Not `distributed.wait`: it waits on the loop of whatever client is current.
-                    self.client.sync(_wait, [self.futures[n] for n in self._orders])
-                again = self._to_send_again(generation)
-                if not again:
+                dispatch.wait()
+                lost = () if self._cancelled else dispatch.to_send_again(generation, self._cleared)
+                if not lost:
                     break
-                self._losses += 1
-                self._send(again)
+                dispatch.send_again(lost)
         except (OSError, RuntimeError, CancelledError):
             pass
         except Exception as error:  # noqa: BLE001 - whatever it is, the run must end
             self._fold(self._ended(Status.FAILED, f"the cluster failed: {error}"))
             return
         finally:
-            self._orders, self._constants = {}, {}
+            dispatch.unpack()
         with self.changed:
             # Events travel before the message that a task is done, on the same way.
             self.changed.wait_for(lambda: self.state.status.final, timeout=1.0)
@@ -343,28 +215,6 @@ class Execution:
                 continue
             self._settle(number, future, culprits)
         self._fold(self._ended(Status.CANCELLED, "the run ended without word of this step"))
-
-    def _to_send_again(self, generation: int) -> list[int]:
-        """List the segments that Dask has given up, and that may end well all the same.
-
-        Dask computes tasks again, but does not send data again, and of tasks over which
-        workers died it does not say which of them was to blame. After a restart of the
-        cluster by its user, on the other hand, nothing may begin anew.
-        """
-        client = self.client
-        living = client.status == "running" and client.generation == generation
-        if self._cancelled or not living or self._losses >= _MOST_LOSSES:
-            return []
-        futures = {number: self.futures[number] for number in self._orders}
-        if any(each.status == "cancelled" for each in self._kept):
-            return [number for number, each in futures.items() if each.status == "cancelled"]
-        failed = {n: each.exception() for n, each in futures.items() if each.status == "error"}
-        killers = {n: e for n, e in failed.items() if isinstance(e, KilledWorker)}
-        # Whatever depends on a lost task has the same error.
-        for number, error in killers.items():
-            if str(error.task) == self._keys[number]:
-                self._suspects[number] = self._cleared(number)
-        return list(killers)
 
     def _cleared(self, number: int) -> frozenset[str]:
         """Name the steps of a segment that ended well before its worker died."""
@@ -508,52 +358,15 @@ def _lost(name: str, count: int, error: BaseException) -> str:
     return f"{text}: {error!r}"[:2000]
 
 
-class _Ear:
-    """Hears the events of all runs of one client.
-
-    They share one topic, because neither Dask's client nor its scheduler ever forgets
-    a topic, and it holds runs weakly, so that one that nobody holds frees its results.
-    """
-
-    _known: ClassVar[WeakKeyDictionary[Client, _Ear]] = WeakKeyDictionary()
-    _making = threading.Lock()
-
-    def __init__(self, client: Client) -> None:
-        self.topic = f"nbflow-{client.id}"
-        self.runs: WeakValueDictionary[str, Execution] = WeakValueDictionary()
-        client.subscribe_topic(self.topic, self.hear)
-
-    @classmethod
-    def of(cls, client: Client) -> _Ear:
-        """Give the ear of a client, made when it is first asked for."""
-        with cls._making:
-            ear = cls._known.get(client)
-            if ear is None:
-                ear = cls._known[client] = cls(client)
-            return ear
-
-    def hear(self, message: tuple[float, tuple[str, bytes]]) -> None:
-        """Hand events on to the run that they are of."""
-        run, packed = message[1]
-        execution = self.runs.get(run)
-        if execution is not None:
-            execution.receive(packed)
-
-
 def living() -> dict[str, Execution]:
     """Give the runs that somebody in this process still holds, by id."""
-    ears = list(_Ear._known.values())
-    return {each.state.run_id: each for ear in ears for each in list(ear.runs.values())}
+    runs = [each for ear in Ear.all() for each in list(ear.runs.values())]
+    return {each.state.run_id: each for each in runs if isinstance(each, Execution)}
 
 
 # So long may workers take to answer; one that computes in C may take longer.
 _ANSWER_SECONDS = 3.0
 
-# What travels with the graph passes through the scheduler, and Dask warns above 10 MB.
-_GRAPH_BYTES = 4_000_000
-
-# So often are segments sent again. Dask itself lets several workers die over one of them.
-_MOST_LOSSES = 10
 
 # Up to this size, results that nobody asked for come along: a task to leave them
 # behind would wait for a free thread.
@@ -568,16 +381,6 @@ def pick(envelope: Envelope, positions: tuple[int, ...]) -> Envelope:
 def pick_element(envelope: Envelope, position: int, number: int) -> Envelope:
     """Take one element out of an envelope, on the worker that holds it."""
     return envelope.element(position, number)
-
-
-def _by_key(values: Mapping[str, T], other: T) -> Callable[[str], T]:
-    # A function of its own, so that the scheduler needs no module of ours to read it.
-    return lambda key: values.get(key, other)
-
-
-def pick_block(envelope: Envelope, position: int, split_every: int, block: Block) -> Envelope:
-    """Take out of an envelope what a block of a tree stands on, on the worker that holds it."""
-    return envelope.under(position, split_every, block)
 
 
 async def _cancel_here(nonce: str) -> list[str]:

@@ -1,16 +1,17 @@
 """Flows and their operator: ``>>`` connects, lists, tuples and dicts gather.
 
 A `Flow` is an immutable value around one expression. What ``>>`` means is written
-in `nbflow.wiring`; what running means is found in `nbflow.run`.
+in `nbflow.wiring`; running and drawing begin in `nbflow.actions`.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-from nbflow.definition import Definition, Options, checked_name, natural_name
+from nbflow.actions import Actions
+from nbflow.definition import Definition, Options, checked_name
 from nbflow.errors import (
     FlowError,
     ParamError,
@@ -19,7 +20,6 @@ from nbflow.errors import (
     did_you_mean,
     quoted,
 )
-from nbflow.evaluate import evaluate
 from nbflow.expression import (
     ATOMS,
     MISSING,
@@ -27,7 +27,6 @@ from nbflow.expression import (
     Const,
     DictOf,
     Expression,
-    Item,
     ListOf,
     Node,
     ParamRef,
@@ -38,28 +37,18 @@ from nbflow.feeding import fed, given
 from nbflow.names import Names, named, united
 from nbflow.outline import outline
 from nbflow.rebuilding import redefined
-from nbflow.signature import Arity
 from nbflow.topology import Topology
-from nbflow.wiring import applied, is_first, placed, received
-
-if TYPE_CHECKING:
-    import graphviz
-
-    from nbflow.notebook.picture import Picture
-    from nbflow.run import Run
+from nbflow.wiring import applied, check_predicates, is_first, placed, received
 
 
-class Composable:
-    """What steps, flows and parameters have in common: ``>>``, running, and pictures."""
+class Composable(Actions):
+    """What steps, flows and parameters have in common: ``>>``, and what is done with a flow."""
 
     __slots__ = ()
 
     # numpy would otherwise apply >> to every element of an array on the left.
     __array_ufunc__ = None
     __array_priority__ = 1000.0
-
-    def _flow(self) -> Flow:
-        raise NotImplementedError
 
     def __rshift__(self, other: Any) -> Flow:
         return connected(self._flow(), other)
@@ -78,110 +67,6 @@ class Composable:
             f"{self!r} cannot be iterated: its value is not there yet; use .map() to call a step "
             f"for each element, or run it and iterate over the result"
         )
-
-    # What a flow does
-
-    def call(self, *inputs: Any, params: dict[str, Any] | None = None) -> Any:
-        """Compute the value in plain Python, in this process, without a record.
-
-        This is what the flow means; `run` gives the same value.
-
-        Parameters
-        ----------
-        inputs
-            Arguments for every open first step.
-        params
-            Values of the flow's parameters.
-
-        Examples
-        --------
-        >>> from nbflow import step
-        >>> @step
-        ... def add(x, y=1):
-        ...     return x + y
-        >>> (add >> add.s(10)).call(1)
-        12
-        """
-        __tracebackhide__ = True
-        ready = self._flow().ready(*inputs)
-        if not ready.handlers:
-            return evaluate(ready.topology, params or {})
-        from nbflow.callbacks import Failure, notify
-
-        failures: list[Failure] = []
-
-        def failed(step: str, element: Any, error: BaseException, attempts: int) -> None:
-            failures.append(Failure(step, element, error, attempts))
-
-        try:
-            return evaluate(ready.topology, params or {}, failed)
-        except BaseException:
-            if failures:
-                notify(ready.handlers, failures)
-            raise
-
-    def run(self, *inputs: Any, **options: Any) -> Run:
-        """Run on Dask, and wait for the end.
-
-        Parameters
-        ----------
-        inputs
-            Arguments for every open first step.
-        options
-            ``params``, ``cluster``, ``raise_on_error`` and the others of
-            `nbflow.run.submit`.
-
-        Raises
-        ------
-        Exception
-            The exception of the first step that failed, unless
-            ``raise_on_error=False``.
-        """
-        from nbflow.run import run
-
-        __tracebackhide__ = True
-        return run(self._flow(), *inputs, **options)
-
-    def submit(self, *inputs: Any, **options: Any) -> Run:
-        """Start on Dask, and return at once."""
-        from nbflow.run import submit
-
-        return submit(self._flow(), *inputs, **options)
-
-    async def arun(self, *inputs: Any, **options: Any) -> Run:
-        """Run on Dask, and leave the event loop free until the end."""
-        from nbflow.run import arun
-
-        return await arun(self._flow(), *inputs, **options)
-
-    # What a flow looks like
-
-    def graph(self, **options: Any) -> graphviz.Digraph:
-        """Give the drawing as a `graphviz.Digraph`."""
-        from nbflow.notebook.draw import digraph
-
-        return digraph(self._flow(), **options)
-
-    def show(self, **options: Any) -> Picture:
-        """Draw the flow: ``direction="LR"``, ``collapse=True``, ``focus=None``."""
-        from nbflow.notebook.picture import picture
-
-        return picture(self._flow(), **options)
-
-    def to_dot(self, **options: Any) -> str:
-        """Give the drawing as DOT."""
-        return str(self.graph(**options).source)
-
-    def to_mermaid(self) -> str:
-        """Give the drawing as Mermaid, for a README."""
-        from nbflow.notebook.mermaid import mermaid
-
-        return mermaid(self._flow())
-
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
-        from nbflow.notebook.picture import picture
-
-        return picture(self._flow()).mimebundle()
 
 
 class Flow(Composable):
@@ -401,13 +286,13 @@ class Flow(Composable):
         >>> (step(abs) >> str).map([-1, 2]).call()
         ['1', '2']
         """
-        from nbflow.compose import mapped
+        from nbflow.mapping import mapped
 
         return mapped(self, items, options)
 
     def starmap(self, tuples: Any = None, **options: Any) -> Flow:
         """Map the flow as a whole, over tuples of arguments for its first steps."""
-        from nbflow.compose import mapped
+        from nbflow.mapping import mapped
 
         return mapped(self, tuples, options, spread=True)
 
@@ -429,7 +314,7 @@ class Flow(Composable):
         flow = self if same else Flow(expression, None, self._label, self._handlers)
         for node in flow.topology.nodes:
             if node.call.definition.options.when:
-                _check_predicates(node)
+                check_predicates(node)
         return flow
 
 
@@ -445,29 +330,6 @@ def _check_handler(handler: Flow) -> None:
             raise ParamError(
                 f"the handler of on_error needs the parameter {quoted(name)}, which nobody gives "
                 f"it; give the param a default"
-            )
-
-
-def _check_predicates(node: Node) -> None:
-    """Refuse a predicate that cannot be called with what flows into a step."""
-    call, definition = node.call, node.call.definition
-    own = {name for name, _ in call.kwargs}
-    flowed = node.args[: len(node.args) - len(call.args)]
-    names = [name for name, _ in node.kwargs if name not in own]
-    if not flowed and not names:
-        flowed, names = node.args, [name for name, _ in node.kwargs]
-    widths = [each.width if isinstance(each, Item) and each.spread else 1 for each in flowed]
-    count = sum(width or 0 for width in widths)
-    for predicate in definition.options.when:
-        arity = Arity.of(predicate)
-        problem = arity.surplus(count, names)
-        missing = () if None in widths else arity.missing(count, names)
-        if problem is None and missing:
-            problem = f"lacks {', '.join(map(quoted, missing))}"
-        if problem is not None:
-            raise SignatureError(
-                f"the predicate {quoted(natural_name(predicate))} of step "
-                f"{quoted(definition.name)} {problem}; it is called with what flows into the step"
             )
 
 

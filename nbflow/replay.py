@@ -7,8 +7,9 @@ from typing import Any
 
 from nbflow.absence import Absent
 from nbflow.errors import RunError, quoted
-from nbflow.evaluate import Evaluation, Frame, items_of
+from nbflow.evaluate import Evaluation, Frame
 from nbflow.expression import Node, nodes_in, parts_of
+from nbflow.inputs import items_of
 from nbflow.topology import Topology
 
 Fetch = Callable[[list[int]], Mapping[int, Any]]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
-import sys
 import threading
 import time
 import uuid
@@ -12,25 +9,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from nbflow.absence import Absent
+from nbflow.address import addressed
 from nbflow.callbacks import failures_of, notify
-from nbflow.cluster import current_client
 from nbflow.deterministic import is_deterministic
 from nbflow.engine import Execution
-from nbflow.errors import (
-    FlowError,
-    RunCancelledError,
-    RunError,
-    RunTimeoutError,
-    UnknownStepError,
-    UnsupportedError,
-    did_you_mean,
-    quoted,
-)
-from nbflow.evaluate import bound_params, resolve
+from nbflow.errors import FlowError, RunCancelledError, RunError, RunTimeoutError, quoted
 from nbflow.events import Event, Status
-from nbflow.expression import Node, ParamRef, nodes_in
+from nbflow.expression import ParamRef, nodes_in
 from nbflow.failure import revived
-from nbflow.flow import Composable, Flow
+from nbflow.flow import Flow
+from nbflow.inputs import resolve
 from nbflow.replay import replayed
 from nbflow.retry import finite_number
 from nbflow.state import RunState
@@ -41,7 +29,6 @@ from nbflow.summary import (
     keys_of,
     letters_table,
     note_of,
-    number_of,
     reason_of,
     steps_table,
 )
@@ -51,12 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _last: Run | None = None
-# So long after an interrupt a second one cancels the run.
-_SECOND_THOUGHTS_SECONDS = 1.0
 _HANDLERS_SECONDS = 30.0
-_OPTIONS = ("params", "cluster", "raise_on_error")
-_LATER = ("store", "key", "display", "checkpoint", "fail_fast")
-_ELEMENT = re.compile(r"(?P<step>.*?)\[(?P<element>.*)\]", re.DOTALL)
 
 
 class Run:
@@ -273,7 +255,6 @@ class Run:
         RunError
             If nothing was put aside, or the run has not ended.
         """
-        global _last  # noqa: PLW0603 - the last run of the kernel
         if not self.status.final:
             raise RunError(f"run {quoted(self.id)} is {self.status}; wait for its end first")
         positions = self._execution.topology.positions
@@ -283,11 +264,7 @@ class Run:
                 f"run {quoted(self.id)} has no dead letters, so there is nothing to redrive; "
                 f'they come from .map(on_error="collect")'
             )
-        execution = self._execution.redriven(dead, new_run_id())
-        execution.start()
-        _last = Run(self.flow, execution, self.params)
-        _last.watch()
-        return _last
+        return begun(self.flow, self._execution.redriven(dead, new_run_id()), self.params)
 
     def replay(self, step: Any) -> Any:
         """Compute a step or an element once more, in this process, with the same inputs.
@@ -361,39 +338,10 @@ class Run:
         # Each raise would otherwise add our frames to those of the raise before.
         raise error.with_traceback(self._tracebacks[id(error)])
 
-    # Finding a step
+    # Which step is meant
 
     def _found(self, step: Any) -> tuple[str, int | None]:
-        name = self._name_of(step) if isinstance(step, Composable) else step
-        if isinstance(name, str):
-            if name in self.state.steps:
-                return name, None
-            match = _ELEMENT.fullmatch(name)
-            if match and match["step"] in self.state.steps:
-                number = number_of(self.state.steps[match["step"]], match["element"])
-                if number is not None:
-                    return match["step"], number
-        raise UnknownStepError(
-            f"the run has no step {quoted(name)}; {did_you_mean(name, self.state.steps)}"
-        )
-
-    def _name_of(self, step: Composable) -> str:
-        """Find a step or a part of the flow among the nodes of the run."""
-        topology, node = self._execution.topology, step._flow().expression
-        if not isinstance(node, Node):
-            raise UnknownStepError(f"{step!r} ends in no step; name the step that is meant")
-        if id(node) in topology.index:
-            return topology.names[topology.index[id(node)]]
-        calls = [each.call.identity for each in topology.nodes]
-        found = [n for n, each in enumerate(calls) if each == node.call.identity]
-        if not found:
-            definition = node.call.definition
-            alike = enumerate(each.call.definition for each in topology.nodes)
-            found = [n for n, each in alike if definition.same_as(each)]
-        if len(found) > 1:
-            names = ", ".join(quoted(topology.names[each]) for each in found[:8])
-            raise UnknownStepError(f"{step!r} is several steps of the run: {names}; name one")
-        return topology.names[found[0]] if found else node.call.definition.name
+        return addressed(step, self._execution.topology, self.state)
 
     def _wait_for(self, name: str) -> None:
         execution = self._execution
@@ -429,94 +377,26 @@ def new_run_id() -> str:
     return time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
 
 
-def submit(
-    flow: Flow,
-    *inputs: Any,
-    params: dict[str, Any] | None = None,
-    cluster: Any = None,
-    **later: Any,
-) -> Run:
-    """Start a flow on Dask, and return at once.
+def begun(flow: Flow, execution: Execution, params: dict[str, Any]) -> Run:
+    """Start an execution, and remember its run as the last one of this process.
 
     Parameters
     ----------
-    flow
-        What to run.
-    inputs
-        Arguments for every open first step.
-    params
-        Values of the flow's parameters.
-    cluster
-        A scheduler's address, a client or a cluster, instead of the current one.
-    later
-        Options that do not work in this version.
+    flow, params
+        What is run.
+    execution
+        How it is run.
 
     Raises
     ------
-    FlowError, ParamError
-        If the flow cannot run as it is.
     TransferError
         If something in it cannot be sent to the workers.
-    ClusterError
-        If there is no cluster.
     """
     global _last  # noqa: PLW0603 - the last run of the kernel
-    _refuse(later)
-    ready = flow.ready(*inputs)
-    bound = bound_params(ready.topology, params or {})
-    client = current_client(cluster)
-    execution = Execution(ready.topology, bound, client, new_run_id(), flow.name)
     execution.start()
-    _last = Run(ready, execution, bound)
+    _last = Run(flow, execution, params)
     _last.watch()
     return _last
-
-
-def run(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -> Run:
-    """Start a flow as `submit` does, and wait for its end."""
-    __tracebackhide__ = True  # what IPython's tracebacks leave out
-    started = submit(flow, *inputs, **options)
-    wait_for_end(started)
-    started.wait_for_handlers()
-    if raise_on_error:
-        started.raise_for_error()
-    return started
-
-
-async def arun(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -> Run:
-    """Start a flow as `submit` does, and leave the event loop free until its end."""
-    started = await asyncio.to_thread(submit, flow, *inputs, **options)
-    await asyncio.to_thread(started.wait)
-    await asyncio.to_thread(started.wait_for_handlers)
-    if raise_on_error:
-        started.raise_for_error()
-    return started
-
-
-def wait_for_end(started: Run) -> None:
-    """Wait for a run; an interrupt ends the waiting, and not the run.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        Saying that the run goes on, and where it is found.
-    """
-    __tracebackhide__ = True
-    try:
-        started.wait()
-    except KeyboardInterrupt:
-        said = f"stopped waiting; run {quoted(started.id)} goes on"
-        sys.stderr.write(f"{said} (interrupt once more to cancel it)\n")
-    else:
-        return
-    try:
-        started.wait(_SECOND_THOUGHTS_SECONDS)
-    except KeyboardInterrupt:
-        started.cancel()
-        raise KeyboardInterrupt(f"run {quoted(started.id)} was cancelled") from None
-    raise KeyboardInterrupt(
-        f"stopped waiting; run {quoted(started.id)} goes on, and nbflow.last_run() is it"
-    ) from None
 
 
 def last_run() -> Run:
@@ -530,19 +410,3 @@ def last_run() -> Run:
     if _last is None:
         raise RunError("no flow was run in this process yet; start one with flow.run()")
     return _last
-
-
-def _refuse(later: dict[str, Any]) -> None:
-    for name, value in later.items():
-        if name in _OPTIONS:
-            continue  # means something only to those who wait
-        if name not in _LATER:
-            raise FlowError(
-                f"run has no option {quoted(name)}; {did_you_mean(name, _OPTIONS)}; a run-time "
-                f"parameter is given with params={{{name!r}: …}}, an input by position"
-            )
-        if value is not None and value is not False:
-            raise UnsupportedError(
-                f"the run option {quoted(name)} does not work in this version of nbflow; leave it "
-                f"out"
-            )

@@ -6,11 +6,11 @@ import functools
 from collections.abc import Callable
 from typing import Any, NoReturn, overload
 
-from nbflow.compose import checked_count, mapped
 from nbflow.definition import Definition, Options, checked_name
 from nbflow.errors import FlowError, quoted
 from nbflow.expression import MISSING, Call, Expression, ParamRef
 from nbflow.flow import Composable, Flow, gathered, lift
+from nbflow.mapping import checked_count, mapped
 from nbflow.wiring import placed
 
 # What a decorated function keeps of itself.
@@ -124,7 +124,7 @@ class Step(Composable):
             or None for what flows in.
         options
             ``chunk_size``, ``max_concurrency``, ``on_error`` and ``key``; see
-            `nbflow.compose.mapped`.
+            `nbflow.mapping.mapped`.
 
         Examples
         --------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from nbflow.definition import Definition
+from nbflow.definition import Definition, natural_name
 from nbflow.errors import SignatureError, quoted
 from nbflow.expression import (
     Axis,
@@ -25,6 +25,7 @@ from nbflow.expression import (
     parts_of,
     transformed,
 )
+from nbflow.signature import Arity
 
 Kwargs = tuple[tuple[str, Expression], ...]
 
@@ -230,3 +231,32 @@ def has_room(node: Node, upstream: Expression) -> bool:
     else:
         count += len(upstream.members) if isinstance(upstream, TupleOf) else 1
     return node.call.definition.arity.surplus(count, names) is None
+
+
+def check_predicates(node: Node) -> None:
+    """Refuse a predicate of ``when`` that cannot be called with what flows into a step.
+
+    Raises
+    ------
+    SignatureError
+        If it lacks an argument, or gets one too many.
+    """
+    call, definition = node.call, node.call.definition
+    own = {name for name, _ in call.kwargs}
+    flowed = node.args[: len(node.args) - len(call.args)]
+    names = [name for name, _ in node.kwargs if name not in own]
+    if not flowed and not names:
+        flowed, names = node.args, [name for name, _ in node.kwargs]
+    widths = [each.width if isinstance(each, Item) and each.spread else 1 for each in flowed]
+    count = sum(width or 0 for width in widths)
+    for predicate in definition.options.when:
+        arity = Arity.of(predicate)
+        problem = arity.surplus(count, names)
+        missing = () if None in widths else arity.missing(count, names)
+        if problem is None and missing:
+            problem = f"lacks {', '.join(map(quoted, missing))}"
+        if problem is not None:
+            raise SignatureError(
+                f"the predicate {quoted(natural_name(predicate))} of step "
+                f"{quoted(definition.name)} {problem}; it is called with what flows into the step"
+            )

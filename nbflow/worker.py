@@ -21,18 +21,19 @@ from nbflow.absence import Absent
 from nbflow.attempt import Attempts, Outcome, Trial
 from nbflow.barrier import Barriers, opened
 from nbflow.capture import captured
+from nbflow.claim import take
 from nbflow.context import is_cancelled
 from nbflow.crew import Crew, Scope, Unit
-from nbflow.desk import take
 from nbflow.elements import Elements
+from nbflow.envelope import Envelope, Results, Span
 from nbflow.errors import TransferError
-from nbflow.evaluate import following
 from nbflow.events import Event, Status
 from nbflow.expression import Const, ListOf
 from nbflow.failure import recorded
+from nbflow.inputs import following
 from nbflow.isolation import Ward
 from nbflow.items import is_frame
-from nbflow.order import Envelope, Loop, Order, Results, Span, Work
+from nbflow.order import Loop, Order, Work
 from nbflow.recorder import Recorder
 from nbflow.segment import Block
 from nbflow.transfer import Parcel

@@ -16,6 +16,7 @@ from nbflow.engine import living
 from nbflow.errors import NbflowError, did_you_mean, quoted
 from nbflow.events import Status
 from nbflow.flow import Composable, Flow
+from nbflow.launch import wait_for_end
 from nbflow.notebook.arguments import (
     Help,
     LineParser,
@@ -25,7 +26,7 @@ from nbflow.notebook.arguments import (
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
 from nbflow.notebook.completion import flow_matcher
 from nbflow.notebook.telling import retrying
-from nbflow.run import Run, last_run, wait_for_end
+from nbflow.run import Run, last_run
 
 
 @magics_class

@@ -19,7 +19,7 @@ from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbflow import desk
+from nbflow import claim, desk, slot
 from nbflow.desk import Line, Spans
 from nbflow.errors import ClusterError, RunCancelledError, RunError
 
@@ -257,18 +257,18 @@ def test_the_plugin_of_another_nbflow_is_reported(
 
 def test_outside_of_a_task_there_is_no_desk() -> None:
     with pytest.raises(ClusterError, match="queue 'q' was asked for outside of a task"):
-        desk.take("q", 0, "a", 3, 1)
-    with pytest.raises(ClusterError, match="lock 'w'"), desk.holding("w"):
+        claim.take("q", 0, "a", 3, 1)
+    with pytest.raises(ClusterError, match="lock 'w'"), claim.holding("w"):
         pass
 
 
 def test_a_scheduler_without_a_desk_is_reported_and_its_workers_live() -> None:
     def ask() -> Any:
-        from nbflow import desk
+        from nbflow import claim, slot
 
-        with desk.waiting():
+        with slot.waiting():
             pass
-        return desk.take("q", 0, "a", 3, 1)
+        return claim.take("q", 0, "a", 3, 1)
 
     with (
         LocalCluster(
@@ -287,10 +287,10 @@ def test_a_scheduler_without_a_desk_is_reported_and_its_workers_live() -> None:
 
 def lane(queue: str, number: int, total: int, lanes: int, wanted: int | None) -> Any:
     def work() -> list[tuple[int, int]]:
-        from nbflow import desk
+        from nbflow import claim
 
         token, spans = uuid4().hex, []
-        while (span := desk.take(queue, number, token, total, lanes, wanted)) is not None:
+        while (span := claim.take(queue, number, token, total, lanes, wanted)) is not None:
             spans.append(span)
         return spans
 
@@ -342,10 +342,10 @@ def test_a_lane_whose_worker_dies_is_given_its_spans_again(fragile: Client, tmp_
     folder, name = str(tmp_path), uuid4().hex
 
     def work(number: int) -> list[int]:
-        from nbflow import desk
+        from nbflow import claim
 
         token, numbers = uuid4().hex, []
-        while (span := desk.take(name, number, token, 60, 2, 4)) is not None:
+        while (span := claim.take(name, number, token, 60, 2, 4)) is not None:
             numbers += range(*span)
             if number == 0 and len(numbers) > 8:
                 Path(folder, f"pid-{os.getpid()}").touch()
@@ -384,14 +384,14 @@ def test_a_run_of_a_task_that_counts_no_more_is_given_nothing(strict: Client) ->
         from distributed import get_worker
         from distributed.worker import thread_state
 
-        from nbflow import desk
+        from nbflow import claim
 
         ours = get_worker().state.tasks[thread_state.key]
         stale = (ours.key, ours.run_id - 1)
         fields = {"queue": "q", "lane": 0, "total": 4, "lanes": 1, "wanted": None}
-        with desk._Talk("queue 'q'") as talk:
+        with claim._Talk("queue 'q'") as talk:
             talk.say("nbflow-take", incarnation="old", task=stale, **fields)
-            return talk.hear(), desk.take("q", 0, "new", 4, 1)
+            return talk.hear(), claim.take("q", 0, "new", 4, 1)
 
     told = submit(strict, work).result()
     assert told[0]["span"] is None
@@ -417,9 +417,9 @@ def test_a_cluster_that_is_restarted_has_no_queues_and_no_holders(
 
 def alone(lock: str, folder: str) -> Any:
     def work() -> bool:
-        from nbflow import desk
+        from nbflow import claim
 
-        with desk.holding(lock):
+        with claim.holding(lock):
             os.close(os.open(f"{folder}/inside", os.O_CREAT | os.O_EXCL))
             time.sleep(0.002)
             os.unlink(f"{folder}/inside")
@@ -437,9 +437,9 @@ def test_a_lock_has_one_holder_at_a_time(ready: Client, tmp_path: Path) -> None:
 
 def test_locks_of_other_names_do_not_wait(ready: Client) -> None:
     def work() -> bool:
-        from nbflow import desk
+        from nbflow import claim
 
-        with desk.holding("a"), desk.holding("b"):
+        with claim.holding("a"), claim.holding("b"):
             return True
 
     assert submit(ready, work).result()
@@ -447,9 +447,9 @@ def test_locks_of_other_names_do_not_wait(ready: Client) -> None:
 
 def blocker(lock: str, folder: str) -> Any:
     def work() -> None:
-        from nbflow import desk
+        from nbflow import claim
 
-        with desk.holding(lock):
+        with claim.holding(lock):
             Path(folder, f"held-{os.getpid()}").touch()
             while not Path(folder, "leave").exists():
                 time.sleep(0.005)
@@ -461,9 +461,9 @@ def test_first_come_first_served_over_workers(strict: Client, tmp_path: Path) ->
     lock, order, folder = uuid4().hex, tmp_path / "order", str(tmp_path)
 
     def work(number: int) -> None:
-        from nbflow import desk
+        from nbflow import claim
 
-        with desk.holding(lock), Path(folder, "order").open("a") as file:
+        with claim.holding(lock), Path(folder, "order").open("a") as file:
             file.write(f"{number} ")
 
     tasks = [submit(strict, blocker(lock, folder))]
@@ -481,9 +481,9 @@ def test_an_exception_within_frees_the_lock(ready: Client) -> None:
     lock = uuid4().hex
 
     def fail() -> None:
-        from nbflow import desk
+        from nbflow import claim
 
-        with desk.holding(lock):
+        with claim.holding(lock):
             raise KeyError("mine")
 
     for _ in range(2):
@@ -496,9 +496,9 @@ def test_who_is_cancelled_while_waiting_gives_up(ready: Client, tmp_path: Path) 
     lock, folder = uuid4().hex, str(tmp_path)
 
     def work() -> None:
-        from nbflow import desk
+        from nbflow import claim
 
-        with desk.holding(lock, cancelled=Path(folder, "cancelled").exists):
+        with claim.holding(lock, cancelled=Path(folder, "cancelled").exists):
             raise AssertionError
 
     held = submit(ready, blocker(lock, folder))
@@ -522,9 +522,9 @@ def test_the_lock_of_a_worker_that_dies_is_free(fragile: Client, tmp_path: Path)
 
     # Two in line on the worker that dies, and one between them on the other.
     def work(name: str) -> str:
-        from nbflow import desk
+        from nbflow import claim
 
-        with desk.holding(lock):
+        with claim.holding(lock):
             Path(folder, name).touch()
         return name
 
@@ -555,7 +555,7 @@ def test_many_more_waiters_than_may_wait_outside(
     strict: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Those who may not leave wait in their slots, and the holder needs one.
-    monkeypatch.setattr(desk, "_MOST_AWAY", 3)
+    monkeypatch.setattr(slot, "_MOST_AWAY", 3)
     lock = uuid4().hex
     held = submit(strict, blocker(lock, str(tmp_path)))
     until(lambda: list(tmp_path.glob("held-*")))
@@ -572,7 +572,7 @@ def test_many_more_waiters_than_may_wait_outside(
 def test_two_locks_contended_by_the_same_workers(
     strict: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk, "_MOST_AWAY", 2)
+    monkeypatch.setattr(slot, "_MOST_AWAY", 2)
     tasks = []
     for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()
@@ -584,21 +584,21 @@ def test_two_locks_contended_by_the_same_workers(
 
 def test_locks_within_locks(strict: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     # Who holds one lock and waits for another in its slot must hear of it there.
-    monkeypatch.setattr(desk, "_MOST_AWAY", 1)
+    monkeypatch.setattr(slot, "_MOST_AWAY", 1)
 
     def work(number: int) -> None:
-        from nbflow import desk
+        from nbflow import claim, slot
 
         first, second = [("a", "b"), ("b", "c"), ("a", "c")][number % 3]
-        with desk.holding(first), desk.holding(second):
+        with claim.holding(first), claim.holding(second):
             time.sleep(0.001)
-        with desk.waiting():
+        with slot.waiting():
             time.sleep(0.001)
 
     strict.gather([submit(strict, work, number) for number in range(60)])
     assert_idle(strict)
     assert not plugin(strict)._lines
-    assert not desk._answers
+    assert not claim._answers
 
 
 # Slots.
@@ -620,9 +620,9 @@ def assert_idle(client: Client) -> None:
 
 def waits(folder: str, name: str) -> Any:
     def work() -> None:
-        from nbflow import desk
+        from nbflow import slot
 
-        with desk.waiting():
+        with slot.waiting():
             Path(folder, name).touch()
             while not Path(folder, "leave").exists():
                 time.sleep(0.005)
@@ -665,12 +665,12 @@ def test_a_task_that_has_waited_uses_a_slot_again(strict: Client) -> None:
     crowd().most = 0
 
     def work() -> None:
-        from nbflow import desk
+        from nbflow import slot
 
         for _ in range(3):
             with sys.modules["nbflow_test_crowd"]:
                 time.sleep(0.003)
-            with desk.waiting():
+            with slot.waiting():
                 time.sleep(0.003)
 
     strict.gather([submit(strict, work) for _ in range(40)])
@@ -682,9 +682,9 @@ def test_a_task_that_has_waited_counts_as_running_again(strict: Client, tmp_path
     folder = str(tmp_path)
 
     def work(name: str) -> None:
-        from nbflow import desk
+        from nbflow import slot
 
-        with desk.waiting():
+        with slot.waiting():
             pass
         Path(folder, name).touch()
         while not Path(folder, "leave").exists():
@@ -706,12 +706,12 @@ def test_waiting_within_waiting_and_after_it(strict: Client) -> None:
     def work() -> list[bool]:
         from distributed.threadpoolexecutor import thread_state
 
-        from nbflow import desk
+        from nbflow import slot
 
         seen = []
         for _ in range(2):
-            with desk.waiting():
-                with desk.waiting():
+            with slot.waiting():
+                with slot.waiting():
                     seen.append(thread_state.proceed)
                 seen.append(thread_state.proceed)
             seen.append(thread_state.proceed)
@@ -725,10 +725,10 @@ def test_waiting_after_a_secession_of_the_step_itself(strict: Client) -> None:
     def work() -> bool:
         import distributed
 
-        from nbflow import desk
+        from nbflow import slot
 
         distributed.secede()
-        with desk.waiting():
+        with slot.waiting():
             return True
 
     assert submit(strict, work).result()
@@ -737,9 +737,9 @@ def test_waiting_after_a_secession_of_the_step_itself(strict: Client) -> None:
 
 def test_an_exception_while_waiting_gives_the_slot_back(strict: Client) -> None:
     def work() -> None:
-        from nbflow import desk
+        from nbflow import slot
 
-        with desk.waiting():
+        with slot.waiting():
             raise KeyError("mine")
 
     for _ in range(6):
@@ -750,12 +750,12 @@ def test_an_exception_while_waiting_gives_the_slot_back(strict: Client) -> None:
 
 def test_waiting_outside_of_a_task_is_only_waiting(strict: Client) -> None:
     def in_a_helper() -> bool:
-        from nbflow import desk
+        from nbflow import slot
 
         told = []
 
         def helper() -> None:
-            with desk.waiting():
+            with slot.waiting():
                 told.append(True)
 
         thread = threading.Thread(target=helper)
@@ -763,7 +763,7 @@ def test_waiting_outside_of_a_task_is_only_waiting(strict: Client) -> None:
         thread.join()
         return told == [True]
 
-    with desk.waiting():
+    with slot.waiting():
         pass
     assert submit(strict, in_a_helper).result()
 
@@ -771,7 +771,7 @@ def test_waiting_outside_of_a_task_is_only_waiting(strict: Client) -> None:
 def test_when_too_many_wait_outside_a_task_waits_in_its_slot(
     strict: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(desk, "_MOST_AWAY", 1)
+    monkeypatch.setattr(slot, "_MOST_AWAY", 1)
     tasks = [
         submit(strict, waits(str(tmp_path), f"waits-{each}-{number}"), workers=[worker.address])
         for number, worker in enumerate(workers_of(strict))

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from nbflow import isolation
+from nbflow import process
 from nbflow.context import cancel, context, enter, is_cancelled, leave, never
 from nbflow.errors import RunCancelledError, RunError, TransferError, UnsupportedError
 from nbflow.isolation import ChildFailure, in_child
@@ -473,7 +473,7 @@ def test_a_process_that_cuts_the_line_is_ended(
         hold(path)
         __import__("time").sleep(LONG)
 
-    monkeypatch.setattr(isolation, "EXIT_SECONDS", 0.5)
+    monkeypatch.setattr(process, "EXIT_SECONDS", 0.5)
     with pytest.raises(RunError, match="closed its connection before giving a result"):
         isolated(work, lifeline.path)
     lifeline.ended()
@@ -500,7 +500,7 @@ def test_a_process_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_process_that_does_not_get_as_far_as_the_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "START_SECONDS", 0.01)
+    monkeypatch.setattr(process, "START_SECONDS", 0.01)
     with pytest.raises(RunError, match=r"the process of step 'x' did not start within 0.01 s"):
         isolated(print)
 
@@ -573,7 +573,7 @@ def test_an_end_that_takes_too_long_is_cut_short(monkeypatch: pytest.MonkeyPatch
         atexit.register(time.sleep, LONG)
         return "value"
 
-    monkeypatch.setattr(isolation, "EXIT_SECONDS", 0.5)
+    monkeypatch.setattr(process, "EXIT_SECONDS", 0.5)
     begun = time.monotonic()
     assert isolated(work) == "value"
     assert time.monotonic() - begun < LONG / 2

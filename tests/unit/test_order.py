@@ -10,8 +10,9 @@ import pytest
 
 from nbflow import TransferError, group, param, step
 from nbflow.absence import Absent
+from nbflow.envelope import Envelope, Results
 from nbflow.expression import Const
-from nbflow.order import LARGE, Envelope, Order, Orders, Ref, Results, Shared
+from nbflow.order import LARGE, Order, Orders, Ref, Shared
 from nbflow.plan import Plan
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from strategies import trees, written
 
 from nbflow import Flow, chain, group, step
+from nbflow.calling import reduced
 from nbflow.cutter import sizes
-from nbflow.evaluate import reduced
 from nbflow.expression import ListOf, nodes_in
 from nbflow.plan import Plan
 from nbflow.segment import Segment
