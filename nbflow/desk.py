@@ -27,7 +27,7 @@ from distributed.utils import sync
 from nbflow.errors import ClusterError, quoted
 
 # What the messages look like; another number when they change.
-_PROTOCOL = 2
+_PROTOCOL = 3
 _REMEMBERED_RUNS = 10_000
 
 Span = tuple[int, int]
@@ -245,6 +245,16 @@ class Desk(SchedulerPlugin):
         line = self._lines.get(lock)
         if line is not None:
             self._next_in(lock, line, line.leave(token))
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:  # noqa: ARG002
+        """Let a worker that comes run tasks that only wished for one that is gone.
+
+        Dask forgets about them: it asks which tasks the new worker was named for.
+        """
+        for task in list(scheduler.unrunnable):
+            wished = task.worker_restrictions or set()
+            if task.loose_restrictions and wished.isdisjoint(scheduler.workers):
+                task.worker_restrictions = set()
 
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: Any) -> None:  # noqa: ARG002
         """Free what a worker that is gone held, and was in line for."""

@@ -57,8 +57,8 @@ class Plan:
 
     @property
     def shares(self) -> bool:
-        """Whether lanes share work, for which they need a desk on the scheduler."""
-        return any(each.lane is not None for each in self.segments)
+        """Whether tasks run side by side by agreement, which needs a desk on the scheduler."""
+        return any(each.lane is not None or each.block is not None for each in self.segments)
 
     def redriven(
         self, topology: Topology, dead: Mapping[int, Sequence[int]], threads: int
