@@ -8,7 +8,7 @@ hold one list in two places, and whatever is nested deeply.
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import decimal
 import json
 import pathlib
@@ -68,12 +68,12 @@ class _Writer:
     Parameters
     ----------
     seen
-        What may change in place and was met before: met again, it is one object in
-        two places, which JSON would make two.
+        What may change in place and was met before, by its address: met again, it is
+        one object in two places, which JSON would make two.
     """
 
     def __init__(self) -> None:
-        self.seen: set[int] = set()
+        self.seen: dict[int, Any] = {}
 
     def tagged(self, value: Any, depth: int) -> Any:
         cls = type(value)
@@ -97,14 +97,16 @@ class _Writer:
         if cls is tuple:
             return {"$tuple": [self.tagged(member, depth - 1) for member in value]}
         if cls is set or cls is frozenset:
-            self._once(value)
+            if cls is set:
+                self._once(value)
             return {f"${cls.__name__}": self._sorted(value, depth - 1)}
         return self._atom(value, cls, depth - 1)
 
     def _once(self, value: Any) -> None:
         if id(value) in self.seen:
             raise NotPlainError("one object is in two places of it")
-        self.seen.add(id(value))
+        # Held, so that nothing else gets its address.
+        self.seen[id(value)] = value
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
         keys = value.keys()
@@ -114,7 +116,9 @@ class _Writer:
                 return tagged
             return {"$dict": [[_text(key), member] for key, member in tagged.items()]}
         pairs = value.items()
-        return {"$dict": [[self.tagged(key, depth), self.tagged(each, depth)] for key, each in pairs]}
+        return {
+            "$dict": [[self.tagged(key, depth), self.tagged(each, depth)] for key, each in pairs]
+        }
 
     def _sorted(self, value: Any, depth: int) -> list[Any]:
         # The same set has the same text, whatever the order in which it is walked.
@@ -127,12 +131,53 @@ class _Writer:
         if told is not None:
             name, write = told
             return {f"${name}": self.tagged(write(value), depth)}
-        numpy = sys.modules.get("numpy")
-        if numpy is not None and issubclass(cls, numpy.generic):
-            # A subclass of the user's own is no scalar that a dtype could name.
-            if value.dtype.kind in _SIMPLE_DTYPES and cls is value.dtype.type:
-                return {"$numpy": [value.dtype.str, _base64(value.tobytes())]}
+        missing = _missing(value)
+        if missing is not None:
+            return {"$missing": missing}
+        if _is_numpy_text(cls):
+            return {f"$numpy.{cls.__name__}": self.tagged(value[:], depth)}
+        if _is_number(value, cls):
+            return {"$numpy": [value.dtype.str, _base64(value.tobytes())]}
         raise NotPlainError(f"{cls.__name__} is no plain value")
+
+
+def _missing(value: Any) -> str | None:
+    pandas = sys.modules.get("pandas")
+    if pandas is None:
+        return None
+    return "NA" if value is pandas.NA else "NaT" if value is pandas.NaT else None
+
+
+def _read_missing(name: str) -> Any:
+    import pandas as pd
+
+    return {"NA": pd.NA, "NaT": pd.NaT}[name]
+
+
+def _is_numpy_text(cls: type) -> bool:
+    # Its dtype, and so its pickle, forgets about zeros at the end.
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and cls in (numpy.str_, numpy.bytes_)
+
+
+def _read_numpy_str(text: str) -> Any:
+    import numpy as np
+
+    return np.str_(text)
+
+
+def _read_numpy_bytes(data: bytes) -> Any:
+    import numpy as np
+
+    return np.bytes_(data)
+
+
+def _is_number(value: Any, cls: type) -> bool:
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not issubclass(cls, numpy.generic):
+        return False
+    # A subclass of the user's own is no scalar that a dtype could name.
+    return value.dtype.kind in _SIMPLE_DTYPES and cls is value.dtype.type
 
 
 def _is_tag(value: dict[str, Any]) -> bool:
@@ -156,22 +201,22 @@ def _base64(value: bytes | bytearray) -> str:
     return base64.b64encode(value).decode()
 
 
-def _datetime(value: datetime.datetime) -> list[Any]:
+def _datetime(value: dt.datetime) -> list[Any]:
     return [value.replace(tzinfo=None, fold=0).isoformat(), value.fold, value.tzinfo]
 
 
-def _read_datetime(parts: list[Any]) -> datetime.datetime:
+def _read_datetime(parts: list[Any]) -> dt.datetime:
     text, fold, zone = parts
-    return datetime.datetime.fromisoformat(text).replace(fold=fold, tzinfo=zone)
+    return dt.datetime.fromisoformat(text).replace(fold=fold, tzinfo=zone)
 
 
-def _time(value: datetime.time) -> list[Any]:
+def _time(value: dt.time) -> list[Any]:
     return [value.replace(tzinfo=None, fold=0).isoformat(), value.fold, value.tzinfo]
 
 
-def _read_time(parts: list[Any]) -> datetime.time:
+def _read_time(parts: list[Any]) -> dt.time:
     text, fold, zone = parts
-    return datetime.time.fromisoformat(text).replace(fold=fold, tzinfo=zone)
+    return dt.time.fromisoformat(text).replace(fold=fold, tzinfo=zone)
 
 
 def _zone(value: zoneinfo.ZoneInfo) -> str:
@@ -180,7 +225,7 @@ def _zone(value: zoneinfo.ZoneInfo) -> str:
     return value.key
 
 
-def _offset(value: datetime.timezone) -> list[Any]:
+def _offset(value: dt.timezone) -> list[Any]:
     # The arguments that pickle would take.
     return list(value.__getinitargs__())  # type: ignore[attr-defined]
 
@@ -207,11 +252,14 @@ _ATOMS: Final[dict[type, tuple[str, Callable[[Any], Any]]]] = {
     bytearray: ("bytearray", _base64),
     complex: ("complex", lambda value: [value.real, value.imag]),
     range: ("range", lambda value: [value.start, value.stop, value.step]),
-    datetime.datetime: ("datetime", _datetime),
-    datetime.date: ("date", datetime.date.isoformat),
-    datetime.time: ("time", _time),
-    datetime.timedelta: ("timedelta", lambda value: [value.days, value.seconds, value.microseconds]),
-    datetime.timezone: ("timezone", _offset),
+    dt.datetime: ("datetime", _datetime),
+    dt.date: ("date", dt.date.isoformat),
+    dt.time: ("time", _time),
+    dt.timedelta: (
+        "timedelta",
+        lambda value: [value.days, value.seconds, value.microseconds],
+    ),
+    dt.timezone: ("timezone", _offset),
     zoneinfo.ZoneInfo: ("zone", _zone),
     decimal.Decimal: ("decimal", str),
     uuid.UUID: ("uuid", _uuid),
@@ -238,14 +286,17 @@ _READERS: Final[dict[str, Callable[[Any], Any]]] = {
     "$complex": lambda parts: complex(*parts),
     "$range": lambda parts: range(*parts),
     "$datetime": _read_datetime,
-    "$date": datetime.date.fromisoformat,
+    "$date": dt.date.fromisoformat,
     "$time": _read_time,
-    "$timedelta": lambda parts: datetime.timedelta(*parts),
-    "$timezone": lambda parts: datetime.timezone(*parts),
+    "$timedelta": lambda parts: dt.timedelta(*parts),
+    "$timezone": lambda parts: dt.timezone(*parts),
     "$zone": zoneinfo.ZoneInfo,
     "$decimal": decimal.Decimal,
     "$uuid": _read_uuid,
     "$numpy": _read_numpy,
+    "$numpy.str_": _read_numpy_str,
+    "$numpy.bytes_": _read_numpy_bytes,
+    "$missing": _read_missing,
     "$path.PosixPath": pathlib.PosixPath,
     "$path.WindowsPath": pathlib.WindowsPath,
     "$path.PurePosixPath": pathlib.PurePosixPath,
