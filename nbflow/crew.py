@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from nbflow.absence import Absent, gathered_list
 from nbflow.attempt import Attempts, Outcome
-from nbflow.barrier import opened
+from nbflow.barrier import Barriers, opened
 from nbflow.envelope import Results
 from nbflow.evaluate import Frame, element_name
 from nbflow.events import Event, InnerLetter, Status
@@ -228,29 +228,34 @@ class Crew:
         crew.finish()
         self.cancelled = self.cancelled or crew.cancelled
 
-    def nested(self, loop: Loop, unit: Unit, outer: Sink) -> None:
-        """Compute a map inside of an element; what becomes of it is one outcome a step."""
-        scope, works = unit.scope, loop.works
-        begun = time.perf_counter()
+    def opening(
+        self, loop: Loop, unit: Unit, sink: Sink
+    ) -> tuple[list[Any], list[str] | None, Barriers]:
+        """Say what a map in a unit goes over, and tell of its steps that give no list."""
+        scope, (first, *_) = unit.scope, loop.works
         items: list[Any] = []
         labels: list[str] | None = None
+        failure: Outcome | None = None
         try:
             items, labels, shut = opened(loop, scope.value_of, scope.label)
         except BaseException as error:  # noqa: BLE001 - of the user's items or names
-            first, *others = works
-            name = first.name + scope.label
-            kept = loop.collect
+            name, kept = first.name + scope.label, loop.collect
             lost = Absent(name, f"{name} failed", failed=not kept, collected=kept)
+            shut = {each.position: following(lost, each.name + scope.label) for each in loop.works}
+            shut[first.position] = lost
             failure = Outcome(None, 0.0, error=recorded(error))
-            scope.values[first.position] = lost
-            outer.done(first, unit, failure, lost, "")
-            shut = {each.position: following(lost, each.name + scope.label) for each in others}
-            works = tuple(others)
-        for work in works:
+        for work in loop.works:
             if work.position in shut:
                 absent = scope.values[work.position] = shut[work.position]
-                outer.done(work, unit, Outcome(absent, 0.0), absent, "")
-        works = tuple(work for work in works if work.position not in shut)
+                outcome = failure if failure and work is first else Outcome(absent, 0.0)
+                sink.done(work, unit, outcome, absent, "")
+        return items, labels, shut
+
+    def nested(self, loop: Loop, unit: Unit, outer: Sink) -> None:
+        """Compute a map inside of an element; what becomes of it is one outcome a step."""
+        scope, begun = unit.scope, time.perf_counter()
+        items, labels, shut = self.opening(loop, unit, outer)
+        works = tuple(work for work in loop.works if work.position not in shut)
         if not works:
             return
         inner = _Nested(loop)

@@ -9,9 +9,8 @@ from nbflow.grouping import Group
 from nbflow.regions import Region
 from nbflow.segment import Block, Lane, Segment
 from nbflow.topology import Topology
-from nbflow.tree import subtrees
 
-# As many tasks as this at most compute blocks of one tree; each hears from every lane.
+# As many tasks as this at most compute blocks of one tree; each hears from the whole map.
 _MOST_BLOCKS = 8
 
 
@@ -58,13 +57,11 @@ class Cutter:
             count = min(count, axis.count // (2 * split_every))
         if count < 2:
             return False
-        unit, first = (chain[0],), len(self.segments)
-        upstream = self.upstream((unit,))
+        first, upstream = len(self.segments), self.upstream(((chain[0],),))
         for number in range(count):
+            # All of the map, not only its own elements: a block runs if the step may run.
             block = Block(number, count, source, axis.count)
-            elements = self._holding(source, block, split_every)
-            others = [home for home in upstream if home not in self.homes[source]]
-            self.segments.append(Segment((unit,), (*elements, *others), block=block))
+            self.segments.append(Segment(((chain[0],),), upstream, block=block))
         # Not from the map: all that it gave comes through the blocks.
         rest = [each for each in self.upstream((tuple(chain),)) if each not in self.homes[source]]
         self.add(Segment((tuple(chain),), (*range(first, first + count), *rest)))
@@ -107,15 +104,6 @@ class Cutter:
             ):
                 return False
         return True
-
-    def _holding(self, source: int, block: Block, split_every: int) -> list[int]:
-        """List the segments that hold the elements of a block."""
-        homes = self.homes[source]
-        if block.total is None or self.segments[homes[0]].lane is not None:
-            return list(homes)
-        part = subtrees(block.total, split_every, block.number, block.count)
-        held = [(home, self.segments[home]) for home in homes]
-        return [home for home, s in held if s.start < part.stop and part.start < s.stop]
 
     def _place_region(self, region: Region) -> None:
         axis = region.axis

@@ -8,6 +8,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from typing import Any, TypeVar
 
 import dask
@@ -149,8 +150,7 @@ class Dispatch:
         segment = self.plan.segments[number]
         for each in segment.upstream:
             key, block = self._keys[each], segment.block
-            # Which elements a lane has is known only where they are.
-            if block is not None and self.plan.segments[each].lane is not None:
+            if block is not None and block.source in self.plan.segments[each].positions:
                 part = f"part-{key}-{self._keys[number]}"
                 split_every = self.topology.nodes[segment.positions[0]].call.split_every
                 assert split_every is not None
@@ -168,25 +168,16 @@ class Dispatch:
         if any(each.resources for each in options.values()):
             wanted = {key: dict(each.resources or {}) for key, each in options.items()}
             found["resources"] = _by_key(wanted, {})
-        places = {
-            self._keys[n]: [self._place(n)] for n in numbers if not options[self._keys[n]].resources
-        }
-        places = {key: place for key, place in places.items() if place != [None]}
+        # Dask would put all of them where their input is, and move one away only when another
+        # worker is idle and this one has much to do. But not those that want resources: for
+        # what only wishes for a worker, it takes one that has none.
+        beside = [self._keys[n] for n in numbers if self.plan.segments[n].beside]
+        free = [key for key in beside if not options[key].resources]
+        places = {key: [place] for key, place in zip(free, cycle(self._slots), strict=False)}
         if places:
             found["workers"] = _by_key(places, [])
             found["allow_other_workers"] = _by_key(dict.fromkeys(places, True), False)
         return found
-
-    def _place(self, number: int) -> str | None:
-        """Choose a worker for tasks that are there to run side by side.
-
-        Dask would put all of them where their input is, and move one away only when
-        another worker is idle and this one has much to do.
-        """
-        segment = self.plan.segments[number]
-        if not self._slots or (segment.lane is None and segment.block is None):
-            return None
-        return self._slots[number % len(self._slots)]
 
     def _options(self, segment: Segment) -> Options:
         """Give the options of a segment: those of its first step, and all resources."""
@@ -231,7 +222,7 @@ class Dispatch:
         generation
             That of the client when the run began.
         cleared
-            Names the steps of a segment that ended well before its worker died.
+            Names the steps of a segment that had ended before its worker died.
         """
         client = self.client
         living = client.status == "running" and client.generation == generation

@@ -217,7 +217,7 @@ class Execution:
         self._fold(self._ended(Status.CANCELLED, "the run ended without word of this step"))
 
     def _cleared(self, number: int) -> frozenset[str]:
-        """Name the steps of a segment that ended well before its worker died."""
+        """Name the steps of a segment that had ended, in whatever way, before its worker died."""
         names = [self.topology.names[each] for each in self.plan.segments[number].positions]
         steps = self.state.steps
         return frozenset(n for n in names if steps[n].status.final and not steps[n].mapped)

@@ -96,19 +96,29 @@ class Envelope:
         )
 
     def under(self, position: int, split_every: int, block: Block) -> Envelope:
-        """Give those elements of a step on which a block of a tree stands."""
-        if self.total is None or position not in self.positions:
+        """Give those elements of a step on which a block of a tree stands.
+
+        If one is absent here, for whatever block, that is what is given: then the step
+        is not to run, and no block of it either.
+        """
+        total = self.total if block.total is None else block.total
+        if total is None or position not in self.positions:
             return self.part((position,))
-        part = subtrees(self.total, split_every, block.number, block.count)
+        everything = self.values[position]
+        if position in self.holes:
+            value = gathered_list(everything)
+            if type(value) is Absent:
+                return Envelope(absent={position: value})
+        part = subtrees(total, split_every, block.number, block.count)
         spans, values, before = [], [], 0
         for start, stop in self.spans or ():
             low, high = max(start, part.start), min(stop, part.stop)
             if low < high:
                 spans.append((low, high))
-                values += self.values[position][before + low - start : before + high - start]
+                values += everything[before + low - start : before + high - start]
             before += stop - start
         share = self.nbytes * len(values) // max(1, before)
-        return Envelope({position: values}, tuple(spans), nbytes=share, total=self.total)
+        return Envelope({position: values}, tuple(spans), nbytes=share, total=total)
 
     def element(self, position: int, number: int) -> Envelope:
         """Give what is about one element, which may be nothing."""

@@ -206,8 +206,8 @@ class ElementRecords:
             for start, stop in zip(starts, stops, strict=True)
             if start < stop
         ]
-        if parts and all(number in self.errors for number in cuts):
-            # What failed gave no rows, so those of the others are all there are.
+        if parts and all(number in self.errors or number in self.reasons for number in cuts):
+            # What failed or was skipped gave no rows, so those of the others are all there are.
             whole, none = (self.rows, self.bytes), (None if self.rows is None else 0, 0)
             totals = [whole, *[none] * (len(parts) - 1)]
             parts = [

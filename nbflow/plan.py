@@ -58,7 +58,7 @@ class Plan:
     @property
     def shares(self) -> bool:
         """Whether tasks run side by side by agreement, which needs a desk on the scheduler."""
-        return any(each.lane is not None or each.block is not None for each in self.segments)
+        return any(each.beside for each in self.segments)
 
     def redriven(
         self, topology: Topology, dead: Mapping[int, Sequence[int]], threads: int

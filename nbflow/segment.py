@@ -81,3 +81,8 @@ class Segment:
     def positions(self) -> tuple[int, ...]:
         """All the nodes."""
         return tuple(position for unit in self.units for position in unit)
+
+    @property
+    def beside(self) -> bool:
+        """Whether it is one of several that are there to run side by side."""
+        return self.lane is not None or self.block is not None

@@ -122,13 +122,13 @@ class StepState:
         skipped = self.skipped + len(records.reasons)
         spared = self.spared + len(records.spared)
         collected = self.collected + len(records.letters)
-        aside = collected or any(part.aside for part in (*self.elements, records))
         ended = self.total is not None and done >= self.total
+        elements = (*self.elements, records)
         # What was only set aside, or not wanted, leaves the list shorter and nothing else.
-        status = Status.COMPLETED
-        if failed:
+        status = Status.COMPLETED if ended else Status.RUNNING
+        if ended and failed:
             status = Status.FAILED
-        elif skipped > spared or (spared == done and not aside and done):
+        elif ended and (skipped > spared or (spared == done and done and not _aside(elements))):
             status = Status.SKIPPED
         started = event.at - (event.seconds or 0.0)
         started = started if self.started is None else min(self.started, started)
@@ -136,7 +136,7 @@ class StepState:
         unwanted = ended and done > 0 and skipped == done
         return replace(
             self,
-            status=status if ended else Status.RUNNING,
+            status=status,
             attempts=0 if unwanted else tried,
             started=started,
             ended=event.at if ended else None,
@@ -151,8 +151,8 @@ class StepState:
             skipped=skipped,
             collected=collected,
             spared=spared,
-            reason=_reason((*self.elements, records), status if ended else None),
-            elements=(*self.elements, records),
+            reason=_reason(elements, status),
+            elements=elements,
             retry_at=None,
         )
 
@@ -179,9 +179,14 @@ def _first_error(state: StepState, records: ElementRecords) -> ErrorRecord | Non
     return min(failed, key=lambda each: each[0])[1]
 
 
-def _reason(records: Iterable[ElementRecords], status: Status | None) -> str:
+def _aside(records: Iterable[ElementRecords]) -> bool:
+    """Tell whether any of the elements failed where failures are put aside, here or before."""
+    return any(part.letters or part.aside for part in records)
+
+
+def _reason(records: Iterable[ElementRecords], status: Status) -> str:
     """Give the reason that matters: of a skip by failure before one by choice, the first one."""
-    if status in (None, Status.COMPLETED):
+    if status in (Status.RUNNING, Status.COMPLETED):
         return ""
     reasons = [
         (number in part.spared, number, reason)

@@ -151,9 +151,7 @@ class _Task:
         if absent is not None:
             self.envelope.absent[work.position] = absent
             return
-        total = block.total
-        if total is None:
-            total = self.results.total(block.source) or 0
+        total = self.results.total(block.source) or 0
         part = subtrees(total, work.split_every, block.number, block.count)
         elements = self.results.numbered(block.source)
         self.root.values[block.source] = [elements[n] for n in range(part.start, part.stop)]
@@ -279,32 +277,13 @@ class _Steps:
     def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
         """Compute a map that is part of a member of a capped group."""
         scope = unit.scope
-        try:
-            items, labels, shut = opened(loop, scope.value_of)
-        except BaseException as error:  # noqa: BLE001 - of the user's items or names
-            self._fail(loop, unit, error)
-            return
-        for work in loop.works:
-            if work.position in shut:
-                absent = scope.values[work.position] = shut[work.position]
-                self.done(work, unit, Outcome(absent, 0.0), absent, "")
+        items, labels, shut = crew.opening(loop, unit, self)
         if len(shut) == len(loop.works):
             return
         self.task._tell_total(loop, len(items))
         elements = Elements(loop, self.task.recorder, 0, shut)
         crew.each(elements, scope, items, labels)
         elements.fill(self.task.envelope, whole=scope.values)
-
-    def _fail(self, loop: Loop, unit: Unit, error: BaseException) -> None:
-        first, *others = loop.works
-        outcome = Outcome(None, 0.0, error=recorded(error))
-        absent = Absent(first.name, f"{first.name} failed", failed=True)
-        unit.scope.values[first.position] = absent
-        self.done(first, unit, outcome, absent, "")
-        for work in others:
-            later = following(absent, work.name)
-            unit.scope.values[work.position] = later
-            self.done(work, unit, Outcome(later, 0.0), later, "")
 
     def end(self, unit: Unit) -> None:
         pass

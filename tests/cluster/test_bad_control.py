@@ -323,3 +323,11 @@ def test_an_arm_that_was_not_taken_can_be_tried() -> None:
         run.value("inc")
     assert run.replay("inc") == 2
     assert run.steps.status["inc"] == "skipped"
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf"), "x", True])
+def test_a_time_to_wait_that_is_no_number_of_seconds(timeout) -> None:
+    run = one.submit()
+    with pytest.raises(FlowError, match="the timeout is .* a finite number of seconds"):
+        run.wait(timeout)
+    assert run.result(timeout=60) == 1

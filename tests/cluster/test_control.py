@@ -69,6 +69,11 @@ def needs(x: Any, folder: str) -> Any:
 
 
 @step
+def total_rows(lists: list[list[Any]]) -> int:
+    return sum(map(len, lists))
+
+
+@step
 def patient(folder: str) -> str:
     Path(folder, "running").touch()
     while not context().cancelled:
@@ -335,6 +340,27 @@ def test_what_failed_is_put_aside_and_driven_again(tmp_path: Path) -> None:
     assert again.value("needs") == [0, 1, 2, 3, 4]
     with pytest.raises(RunError, match="nothing to redrive"):
         again.redrive()
+
+
+def test_the_rows_of_a_map_are_known_after_a_redrive(tmp_path: Path) -> None:
+    rows = step(lambda n: list(range(n)), name="rows")
+    run = ((needs.s(str(tmp_path)) >> rows).map(range(5), on_error="collect") >> total_rows).run()
+    assert run.steps.rows["rows"] == 0 + 1 + 3 + 4
+    (tmp_path / "mended").touch()
+    again = run.redrive()
+    assert again.result() == 0 + 1 + 2 + 3 + 4
+    assert again.steps.rows["rows"] == 0 + 1 + 2 + 3 + 4
+
+
+def test_what_a_map_in_a_map_put_aside_is_driven_again(tmp_path: Path) -> None:
+    inner = needs.s(str(tmp_path)).map(on_error="collect")
+    run = (4 >> upto >> (upto >> inner).map()).run()
+    assert run.result() == [[], [0], [0, 1], [0, 1]]
+    assert run.dead_letters.element.tolist() == ["3/2"]
+    (tmp_path / "mended").touch()
+    again = run.redrive()
+    assert again.result() == [[], [0], [0, 1], [0, 1, 2]]
+    assert len(again.dead_letters) == 0
 
 
 def test_a_step_can_be_replayed_with_its_inputs() -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -193,3 +197,100 @@ def test_totals_are_summed_over_elements() -> None:
     assert run.steps.rows["rows"] == 33
     assert run.steps["columns"]["rows"] == 1
     assert run.steps.attempts["rows"] == 1
+
+
+# Reduced
+
+
+@step
+def upto(n: int) -> list[int]:
+    return list(range(n))
+
+
+@step
+def join(parts: list[Any]) -> Any:
+    return [parts]
+
+
+@step
+def no_seven(values: list[int]) -> int:
+    if 70 in values:
+        raise ValueError("no seven")
+    return sum(values)
+
+
+def is_even(n: int) -> bool:
+    return n % 2 == 0
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("split_every", [2, 3, 8])
+@pytest.mark.parametrize("n", [0, 1, 8, 9, 17, 40, 100])
+def test_a_map_is_reduced_by_the_same_tree_wherever_it_runs(
+    n: int, split_every: int, fuse: bool
+) -> None:
+    for mapped in (parse.map(range(n)), n >> upto >> parse.map()):
+        flow = (mapped >> join.reduce(split_every=split_every) >> after).options(fuse=fuse)
+        run = flow.run()
+        assert run.result() == flow.call()
+        assert set(run.steps.status) == {"completed"}
+        assert run.steps.attempts.max() == 1
+
+
+@pytest.mark.parametrize("fuse", [True, False])
+@pytest.mark.parametrize("given", [True, False])
+def test_a_call_that_fails_in_a_tree_fails_the_step(given: bool, fuse: bool) -> None:
+    mapped = parse.map(range(100)) if given else 100 >> upto >> parse.map()
+    flow = (mapped >> no_seven.reduce(split_every=4) >> after).options(fuse=fuse)
+    run = flow.run(raise_on_error=False)
+    assert run.steps.status[["no_seven", "after"]].tolist() == ["failed", "skipped"]
+    assert run.steps.reason["after"] == "no_seven failed"
+    with pytest.raises(ValueError, match="no seven"):
+        run.result()
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_where_an_element_failed_no_part_of_the_tree_is_called(given: bool, tmp_path: Path) -> None:
+    def merge(values: list[Any]) -> Any:
+        (tmp_path / "called").touch()
+        return values[0]
+
+    items = [*range(10, 100), 7]
+    mapped = picky.map(items) if given else step(lambda: items, name="items") >> picky.map()
+    run = (mapped >> step(merge).reduce(split_every=2)).run(raise_on_error=False)
+    assert run.steps.reason["merge"] == "picky[90] failed"
+    assert not (tmp_path / "called").exists()
+
+
+def test_a_tree_over_what_failed_or_was_skipped_is_skipped() -> None:
+    run = (picky.map(range(100)) >> no_seven.reduce(split_every=4)).run(raise_on_error=False)
+    assert run.steps.reason["no_seven"] == "picky[3] failed"
+    skipped = 5 >> after.s().when(is_even) >> upto >> parse.map() >> no_seven.reduce(split_every=4)
+    run = skipped.run()
+    assert run.result() is None
+    assert run.steps.reason["no_seven"] == "parse was skipped"
+
+
+def test_a_tree_goes_on_without_what_was_put_aside() -> None:
+    flow = picky.map(range(100), on_error="collect") >> join.reduce(split_every=4)
+    assert flow.run().result() == flow.call()
+
+
+def meet(value: Any, folder: str) -> Any:
+    """Go on when two processes have come here."""
+    Path(folder, str(os.getpid())).touch()
+    end = time.monotonic() + 60
+    while len(list(Path(folder).iterdir())) < 2:
+        assert time.monotonic() < end, "nobody else came"
+        time.sleep(0.01)
+    return value
+
+
+def test_blocks_of_a_tree_run_side_by_side(tmp_path: Path) -> None:
+    merge = step(partial(meet, folder=str(tmp_path)), name="merge").reduce(split_every=2)
+    assert (40 >> upto >> parse.map() >> merge).run().status == "completed"
+
+
+def test_lanes_run_side_by_side(tmp_path: Path) -> None:
+    run = (20 >> upto >> step(meet, name="meet").s(str(tmp_path)).map()).run()
+    assert run.result() == list(range(20))

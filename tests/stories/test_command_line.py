@@ -12,6 +12,9 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(120)
 
 MODULE = """
+import time
+from pathlib import Path
+
 import pandas as pd
 from nbflow import param, step
 
@@ -31,6 +34,12 @@ def fail(df):
 
 good = numbers.s(param("n", 3)) >> label
 bad = numbers.s(2) >> fail >> label
+
+def tell(failures):
+    time.sleep(1)  # as long as the command takes to print
+    Path("told").touch()
+
+heard = bad.on_error(tell)
 """
 
 
@@ -68,6 +77,11 @@ def test_failed_run_exits_with_1_and_shows_the_users_exception(folder):
     assert "ValueError: no luck" in done.stderr
 
 
+def test_the_command_ends_when_handlers_of_a_failure_have_ended(folder):
+    assert nbflow(folder, "run", "work.py:heard").returncode == 1
+    assert (folder / "told").exists()
+
+
 def test_run_writes_a_report_of_its_own(folder):
     done = nbflow(folder, "run", "work.py:good", "--report", "report.html")
 
@@ -82,7 +96,7 @@ def test_run_writes_a_report_of_its_own(folder):
     [
         (["run", "work.py:god"], "did you mean 'good'"),
         (["run", "nowhere.py:flow"], "no module or notebook"),
-        (["run", "work.py"], "2 flows"),
+        (["run", "work.py"], "3 flows"),
         (["run", "work.py:good", "--param", "m=1"], "no parameter 'm'"),
         (["run", "work.py:good", "--param", "n"], "not NAME=VALUE"),
         (["run", "work.py:good", "--cluster", "tcp://127.0.0.1:9"], "no Dask scheduler answers"),

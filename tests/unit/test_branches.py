@@ -261,3 +261,9 @@ def test_building_a_branch_asks_nobody():
     assert (asked, CALLS) == ([], [])
     assert flow.call() == (6,)
     assert asked == [3]
+
+
+def test_a_branch_is_no_switch_over_true() -> None:
+    kind, up = step(len, name="kind"), step(str.upper, name="up")
+    assert branch(kind, up) == branch(kind, up)
+    assert branch(kind, up) != switch(kind, {True: up})

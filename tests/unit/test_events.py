@@ -7,9 +7,10 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbflow.events import ElementRecords, ErrorRecord, Event, Status
+from nbflow.events import DeadLetter, ElementRecords, ErrorRecord, Event, Status
 from nbflow.preview import preview
 from nbflow.state import RunState, Shape, StepState
+from nbflow.summary import letters_table
 
 ERROR = ErrorRecord("ValueError", "bad", "Traceback …")
 
@@ -165,3 +166,52 @@ def test_states_are_values() -> None:
     before = planned(a=None)
     before.apply([done("a")])
     assert before.steps["a"] == StepState("a")
+
+
+def test_the_reason_and_the_letters_are_the_same_in_whatever_order_portions_come() -> None:
+    letter = {n: DeadLetter(None, str(n)) for n in range(2)}
+
+    def skipped(n: int) -> Event:
+        records = ElementRecords(n, (Status.SKIPPED,), (0.0,), reasons={n: f"load[{n}] failed"})
+        return Event("m", Status.SKIPPED, 5.0, elements=records)
+
+    def failed(n: int) -> Event:
+        return Event(
+            "m",
+            Status.FAILED,
+            5.0,
+            elements=ElementRecords(
+                n, (Status.FAILED,), (0.0,), errors={n: ERROR}, letters={n: letter[n]}
+            ),
+        )
+
+    for order in ([0, 1], [1, 0]):
+        assert planned(m=2).apply(map(skipped, order)).steps["m"].reason == "load[0] failed"
+        assert letters_table(planned(m=2).apply(map(failed, order))).element.tolist() == [0, 1]
+
+
+def test_what_only_failed_elements_are_cut_out_of_keeps_its_totals() -> None:
+    records = ElementRecords(
+        0,
+        (Status.COMPLETED, Status.FAILED, Status.COMPLETED),
+        (0.1,) * 3,
+        errors={1: ERROR},
+        letters={1: DeadLetter(None, "1")},
+        rows=7,
+        columns=2,
+        bytes=90,
+    )
+    parts = records.without([1])
+    assert [(each.start, each.stop, each.rows, each.bytes) for each in parts] == [
+        (0, 1, 7, 90),
+        (2, 3, 0, 0),
+    ]
+    # What a completed element has given cannot be taken out of the sum.
+    assert [each.rows for each in records.without([0])] == [None]
+    assert records.without([8]) == [records]
+
+
+def test_a_step_that_was_about_to_run_and_is_skipped_was_never_tried() -> None:
+    events = [Event("a", Status.RUNNING, 2.0), done("a", status=Status.SKIPPED)]
+    step = planned(a=None).apply(events).steps["a"]
+    assert (step.status, step.attempts, step.started) == (Status.SKIPPED, 0, None)
