@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from nbflow.bucket import Bucket
 from nbflow.digest import digest, digest_read
 from nbflow.errors import StoreError, quoted
 from nbflow.folder import INCOMING, Folder
+from nbflow.kept import Kept
 from nbflow.payload import Payload, amount, decoded, encoded
 
 _PAYLOADS: Final = "payloads"
@@ -30,24 +31,6 @@ _A_DAY: Final = 86_400.0
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _NO_FOLDER: Final = frozenset({errno.ENOTDIR, errno.EEXIST})
-
-
-class Kept(NamedTuple):
-    """Where a value is found again, and what it is there.
-
-    Attributes
-    ----------
-    hash
-        Name of its file: the hash of what is in it.
-    codec
-        How it is written.
-    nbytes
-        Size of its file.
-    """
-
-    hash: str
-    codec: str
-    nbytes: int
 
 
 class Store:

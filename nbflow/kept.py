@@ -1,0 +1,26 @@
+"""Where a result is kept, so that it is still there when the process that made it is not."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Kept(NamedTuple):
+    """Where a value is found again, and what it is there.
+
+    Attributes
+    ----------
+    hash
+        The hash of its bytes, which names its file in the store.
+    codec
+        How it is written.
+    nbytes
+        How many bytes it is written as.
+    data
+        The bytes themselves, if they are so few that they are in no file.
+    """
+
+    hash: str
+    codec: str
+    nbytes: int
+    data: bytes | None = None
