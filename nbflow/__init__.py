@@ -39,6 +39,7 @@ from nbflow.step import Step, param, step
 
 if TYPE_CHECKING:
     from nbflow.cluster import connect
+    from nbflow.history import load, runs
     from nbflow.run import Run, last_run
 
 __all__ = [  # noqa: RUF022 - grouped as a table of contents
@@ -62,6 +63,8 @@ __all__ = [  # noqa: RUF022 - grouped as a table of contents
     # Run
     "connect",
     "last_run",
+    "runs",
+    "load",
     "Run",
     # Errors
     "NbflowError",
@@ -85,6 +88,8 @@ __all__ = [  # noqa: RUF022 - grouped as a table of contents
 _LAZY = {
     "connect": "nbflow.cluster",
     "last_run": "nbflow.run",
+    "load": "nbflow.history",
+    "runs": "nbflow.history",
     "Run": "nbflow.run",
 }
 

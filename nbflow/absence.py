@@ -21,17 +21,23 @@ class Absent:
         was not wanted, and a list goes on without it.
     collected
         Whether it failed where failures are put aside.
+    doubt
+        Whether nobody knows yet if there is a value: then nothing is told of whoever
+        needs it.
     """
 
     culprit: str
     reason: str
     failed: bool = False
     collected: bool = False
+    doubt: bool = False
 
     def following(self) -> Absent:
         """Give what this means for a step that needs the value."""
         if not self.culprit:
             return self
+        if self.doubt:
+            return Absent(self.culprit, f"{self.culprit} is in doubt", failed=True, doubt=True)
         how = "failed" if self.failed or self.collected else "was skipped"
         reason = f"{self.culprit} {how}"
         return Absent(self.culprit, reason, self.failed, self.collected)
@@ -55,6 +61,8 @@ def first_absent(values: Any) -> Absent | None:
 
 
 def _weight(absent: Absent) -> int:
+    if absent.doubt:
+        return 3
     return 2 if absent.failed else int(absent.collected)
 
 

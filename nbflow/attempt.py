@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -15,48 +15,25 @@ from nbflow.absence import Absent
 from nbflow.calling import called, checked, invoke
 from nbflow.capture import Pad, fresh_pad
 from nbflow.claim import holding
-from nbflow.context import Stop, enter, leave, place
-from nbflow.definition import Options
-from nbflow.errors import RunError, TransferError, quoted
-from nbflow.events import ErrorRecord, InnerLetter
+from nbflow.context import Stop, enter, key_of, leave
+from nbflow.effect import Effects, TakenError, Verified, doubtful
+from nbflow.errors import RunError, StoreError, TransferError, quoted
+from nbflow.events import Event, Status
 from nbflow.failure import recorded
 from nbflow.inputs import ValueOf, arguments, barred, following, unwanted
 from nbflow.isolation import ChildFailure, Ward, in_child
+from nbflow.keeper import Keeper
+from nbflow.kept import Kept
+from nbflow.options import Options
 from nbflow.order import Order, Work
-from nbflow.preview import Preview, preview
+from nbflow.outcome import Outcome
+from nbflow.preview import preview
 from nbflow.process import Died
 from nbflow.retry import next_wait
 from nbflow.transfer import can_travel, dumps
+from nbflow.vault import Vault
 
 Function: TypeAlias = tuple[Callable[..., Any], Options | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How an attempt ended.
-
-    Attributes
-    ----------
-    value
-        The result; or an `Absent`, if the step was not to run.
-    seconds
-        How long it took.
-    look
-        A preview of the result.
-    error
-        What it raised.
-    wait
-        In how many seconds it is tried again; None for not at all.
-    inside
-        What a map inside of an element has put aside.
-    """
-
-    value: Any
-    seconds: float
-    look: Preview | None = None
-    error: ErrorRecord | None = None
-    wait: float | None = None
-    inside: tuple[InnerLetter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +67,42 @@ class Attempts:
         Tells whether the run was cancelled.
     trial
         Where steps are called, if workers have died over them.
+    vault
+        Where results are kept, and what effects have left.
     """
 
-    def __init__(self, order: Order, pad: Pad, stop: Stop, trial: Trial | None = None) -> None:
+    def __init__(
+        self,
+        order: Order,
+        pad: Pad,
+        stop: Stop,
+        trial: Trial | None = None,
+        vault: Vault | None = None,
+    ) -> None:
         self.order = order
         self.pad = pad
         self.stop = stop
         self.trial = trial
+        self.vault = vault
+        self.keeper = None if vault is None else vault.keeper
         self._functions: dict[int, Function] = {}
 
+    def recalled(self, position: int, number: int | None) -> Outcome | None:
+        """Give how a step, or an element, ended before; None if that is not known."""
+        known = self.order.memory.get(position)
+        if known is None or (number is not None and number < 0):
+            return None
+        value = known.value if number is None else known.element(number)
+        return None if value is None else Outcome(value, 0.0)
+
     def make(
-        self, work: Work, name: str, element: int | str | None, number: int, value_of: ValueOf
+        self,
+        work: Work,
+        name: str,
+        element: int | str | None,
+        attempt: int,
+        value_of: ValueOf,
+        number: int | None = None,
     ) -> Outcome:
         """Make one attempt.
 
@@ -110,13 +112,17 @@ class Attempts:
             The step.
         name, element
             What the step or element is called, and which element it is.
-        number
+        attempt
             Which attempt this is, from 1.
         value_of
             Gives the values of leaves.
+        number
+            Which element of the outermost map; None for a step without, and less than 0
+            where it is part of a map inside of an element.
         """
         options: Options | None = None
-        entered = enter(self.order.run_id, work.name, element, number, self.stop)
+        made = work.made(attempt)
+        entered = enter(self.order.run_id, work.name, element, made, self.stop, work.undo)
         begun = time.perf_counter()
         try:
             if work.guard is not None or work.after:
@@ -131,20 +137,155 @@ class Attempts:
                 fn = called(fn, work.split_every, work.levels)
             if options is None and self.trial is None:
                 value = invoke(fn, *given)
+            elif options is not None and options.has_effect and self.vault is not None:
+                call = partial(self._under, options, fn, work, name, given, attempt)
+                return self._once(work, name, element, attempt, options, given, number, call)
             else:
-                value = self._under(options or _PLAIN, fn, work, name, given)
+                value = self._under(options or _PLAIN, fn, work, name, given, attempt)
                 if type(value) is Absent:
                     return Outcome(value, 0.0)
-            seconds = time.perf_counter() - begun
-            value = checked(name, value)
-            if work.decision is not None:
-                value = work.decision.checked(value)
-            _check_travels(name, value)
-            return Outcome(value, seconds, preview(value))
+            return self._ended(work, name, value, begun, number)
         except BaseException as error:  # noqa: BLE001 - sys.exit() in a step must not end the worker
-            return self._failed(error, time.perf_counter() - begun, options, number)
+            return self._failed(error, time.perf_counter() - begun, options, attempt)
         finally:
             leave(entered)
+
+    def _ended(
+        self,
+        work: Work,
+        name: str,
+        value: Any,
+        begun: float,
+        number: int | None,
+    ) -> Outcome:
+        """Check a result, look at it, and keep it if that is to be."""
+        seconds = time.perf_counter() - begun
+        value = checked(name, value)
+        if work.decision is not None:
+            value = work.decision.checked(value)
+        _check_travels(name, value)
+        look = preview(value)
+        kept = None
+        if self.keeper is not None:
+            self.keeper.computed(seconds)
+            if number is None:
+                kept = self._kept(work, value, look.bytes)
+        return Outcome(value, seconds, look, kept=kept)
+
+    def _kept(self, work: Work, value: Any, nbytes: int) -> Kept | None:
+        keeper = self.keeper
+        assert keeper is not None
+        wants = keeper.wants(work.checkpoint, value, nbytes, last=work.last)
+        if not work.must_keep and not wants:
+            return None
+        kept = keeper.keep(value, nbytes)
+        self.complain(keeper)
+        return kept
+
+    def complain(self, keeper: Keeper) -> None:
+        """Write down why a result was not kept."""
+        if keeper.complaint:
+            self.pad.write(keeper.complaint)
+            keeper.complaint = ""
+
+    # Effects
+
+    def _once(
+        self,
+        work: Work,
+        name: str,
+        element: int | str | None,
+        attempt: int,
+        options: Options,
+        given: tuple[list[Any], dict[str, Any]],
+        number: int | None,
+        call: Callable[..., Any],
+    ) -> Outcome:
+        """Make an attempt of an effect, unless that was done before or elsewhere."""
+        assert self.vault is not None
+        effects = self.vault.effects(name)
+        key = key_of(self.order.run_id, work.name, element, undo=work.undo)
+        found = effects.found(key, name, options, given)
+        while found is None:
+            claimed: list[int] = []
+
+            def begin(claimed: list[int] = claimed) -> None:
+                claimed.append(effects.claim(key))
+
+            try:
+                outcome = self._tried(work, name, attempt, options, call, begin)
+            except TakenError:
+                found = effects.found(key, name, options, given)
+                continue
+            if not claimed:
+                return outcome
+            return self._receipted(effects, work, name, key, claimed[0], outcome, number)
+        if isinstance(found, Verified):
+            outcome = self._ended(work, name, found.value, time.perf_counter(), -1)
+            return self._receipted(effects, work, name, key, found.attempt, outcome, number)
+        return found
+
+    def _tried(
+        self,
+        work: Work,
+        name: str,
+        attempt: int,
+        options: Options,
+        call: Callable[..., Any],
+        begin: Callable[[], None],
+    ) -> Outcome:
+        begun = time.perf_counter()
+        try:
+            value = call(begin)
+            if type(value) is Absent:
+                return Outcome(value, 0.0)
+            return self._ended(work, name, value, begun, -1)
+        except TakenError:
+            raise
+        except BaseException as error:  # noqa: BLE001 - what it raised is what is written down
+            return self._failed(error, time.perf_counter() - begun, options, attempt)
+
+    def _receipted(
+        self,
+        effects: Effects,
+        work: Work,
+        name: str,
+        key: str,
+        claimed: int,
+        outcome: Outcome,
+        number: int | None,
+    ) -> Outcome:
+        """Write down how an attempt of an effect ended, before anybody hears of it."""
+        kept = None
+        if outcome.error is None and self.keeper is not None:
+            try:
+                kept = self.keeper.must_keep(outcome.value)
+            except StoreError as error:
+                self.pad.write(f"nbflow: the result of an effect was not kept: {error}\n")
+        now, failed = time.time(), outcome.error is not None
+        done = Status.COMPENSATED if work.undo else Status.COMPLETED
+        event = Event(
+            work.name,
+            Status.FAILED if failed else done,
+            now,
+            claimed,
+            effects.worker,
+            outcome.seconds,
+            outcome.look,
+            error=outcome.error,
+            retry_at=None if outcome.wait is None else now + outcome.wait,
+            kept=kept,
+            undo=work.undo,
+            element=work.element if work.undo else number,
+        )
+        try:
+            effects.leave_receipt(key, claimed, event)
+        except StoreError as error:
+            if failed:
+                self.pad.write(f"nbflow: the failure of an effect was not written down: {error}\n")
+                return outcome
+            return doubtful(name, f"it was done, but that could not be written down: {error}")
+        return replace(outcome, kept=kept)
 
     def _under(
         self,
@@ -153,20 +294,24 @@ class Attempts:
         work: Work,
         name: str,
         given: tuple[list[Any], dict[str, Any]],
+        attempt: int,
+        begin: Callable[[], None] | None = None,
     ) -> Any:
-        """Call a function as its options want it."""
+        """Call a function as its options want it; `begin` just before."""
         refused = unwanted(options.when, work.own, given) if options.when else None
         if refused is not None:
             return Absent(name, refused)
         with ExitStack() as stack:
             if options.lock is not None:
                 stack.enter_context(holding(options.lock, self.stop))
+            if begin is not None:
+                begin()
             if options.isolation is not None:
-                return self._in_child(in_child, options, fn, name, given)
+                return self._in_child(in_child, options, fn, name, given, attempt)
             if self.trial is not None and work.name not in self.trial.cleared:
                 self.pad.write(_TRIED)
                 try:
-                    return self._in_child(self.trial.ward.call, options, fn, name, given)
+                    return self._in_child(self.trial.ward.call, options, fn, name, given, attempt)
                 except Died as death:
                     raise RunError(
                         f"every worker that ran step {quoted(name)} died; tried apart, {death}"
@@ -185,9 +330,9 @@ class Attempts:
         fn: Callable[..., Any],
         name: str,
         given: tuple[list[Any], dict[str, Any]],
+        attempt: int,
     ) -> Any:
-        here = place()
-        judge = partial(_judged, options, 1 if here is None else here[3])
+        judge = partial(_judged, options, attempt)
         return call(
             dumps(fn),
             *given,

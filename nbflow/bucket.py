@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from secrets import token_hex
+from threading import Lock
 from typing import Any, Final
 
 from nbflow.folder import INCOMING
@@ -18,6 +19,8 @@ _OBJECT_STORES: Final = frozenset({
     "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "r2", "tos",
 })  # fmt: skip
 _ONE_WRITE: Final = 1 << 26
+# A file system in memory looks first and makes then, which is two things.
+_one_at_a_time: Final = Lock()
 
 
 class Bucket:
@@ -55,7 +58,13 @@ class Bucket:
         # What is only in this process, nobody else has written.
         self._is_private = "memory" in known
 
-    def put(self, chunks: Sequence[Any], named: Callable[[], str | None]) -> None:
+    def put(
+        self,
+        chunks: Sequence[Any],
+        named: Callable[[], str | None],
+        *,
+        durable: bool = True,  # noqa: ARG002 - a folder's may be not
+    ) -> None:
         """Write a file: it appears under its name when it is complete.
 
         Raises
@@ -81,6 +90,49 @@ class Bucket:
         finally:
             with suppress(Exception):
                 self.fs.rm_file(incoming)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Make a file unless there is one, as far as the file system can tell.
+
+        Of all that try it at once, one is told that it did: in memory, and where the
+        file system knows a conditional write, as that of S3 does.
+        Elsewhere only those that come later are told that they did not.
+
+        Parameters
+        ----------
+        data
+            What nobody else would write. Where the answer to a write is lost, this tells
+            whose it was.
+
+        Returns
+        -------
+        bool
+            Whether this call made it.
+
+        Raises
+        ------
+        Exception
+            Whatever the file system raises, if the file is not there then.
+        """
+        target = f"{self.root}/{path}"
+        if self._is_private:
+            with _one_at_a_time:
+                if self.fs.isfile(target):
+                    return False
+                self.fs.pipe_file(target, data)
+                return True
+        # Not every server heeds the condition, and what is there must not be lost.
+        if self.size(path) is not None:
+            return False
+        try:
+            if not self._is_object_store:
+                self.fs.makedirs(target.rpartition("/")[0], exist_ok=True)
+            self.fs.pipe_file(target, data, mode="create")
+        except Exception:
+            # It may have been written all the same, by this call or by another.
+            if self.size(path) is None:
+                raise
+        return bytes(self.get(path)) == data
 
     def _write(self, target: str, chunks: Sequence[Any]) -> None:
         file = self.fs.open(target, "wb")
@@ -148,6 +200,24 @@ class Bucket:
         with suppress(FileNotFoundError):
             self.fs.rm_file(f"{self.root}/{path}")
         return True
+
+    def remove_tree(self, folder: str) -> None:
+        """Remove a folder with all that is in it; a missing one is no error."""
+        self.fs.invalidate_cache()
+        with suppress(FileNotFoundError):
+            self.fs.rm(f"{self.root}/{folder}", recursive=True)
+
+    def names(self, folder: str) -> list[str]:
+        """Give the names of what is directly in a folder; none if it is not there."""
+        self.fs.invalidate_cache()
+        start = f"{self.root}/{folder}/"
+        try:
+            found = self.fs.ls(start.rstrip("/"), detail=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        # An object may be named like the folder.
+        names = (path.removeprefix(start).rstrip("/") for path in found if path.startswith(start))
+        return [name for name in names if name]
 
     def walk(self, folder: str) -> Iterator[tuple[str, int]]:
         """Give path and size of each file in a folder and in the folders within."""

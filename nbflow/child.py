@@ -71,8 +71,8 @@ def _attempted(channel: int, request: Message) -> list[Any]:
     try:
         name, where, judge = pickle.loads(request[0])
         if where is not None:
-            run_id, step, element, attempt = where
-            entered = enter(run_id, step, element, attempt, never)
+            run_id, step, element, attempt, undoing = where
+            entered = enter(run_id, step, element, attempt, never, undoing)
         _, packed, data, *buffers = request
         fn = pickle.loads(packed)
         args, kwargs = pickle.loads(data, buffers=buffers)

@@ -8,6 +8,7 @@ neither.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import socket
 import threading
 import time
@@ -162,6 +163,49 @@ def slots_of(client: Client) -> list[str]:
             stacklevel=2,
         )
     return [address for _, address in slots]
+
+
+def is_own(client: Client) -> bool:
+    """Tell whether a client is that of the local cluster that nbflow started, and still wants."""
+    return client is _own
+
+
+def own_again() -> Client:
+    """Start the local cluster of nbflow anew, in the way in which it was started.
+
+    Raises
+    ------
+    ClusterError
+        If it does not start.
+    """
+    global _own  # noqa: PLW0603 - a kernel has one
+    with _starting:
+        lost, options = _own, _own_options
+        if lost is not None and not _answers(lost):
+            _own = None
+    if lost is not None and _own is None:
+        _put_away(lost)
+    return connect(**options)
+
+
+def _answers(client: Client) -> bool:
+    """Tell whether the scheduler of a client answers within seconds, and has workers."""
+    if not _usable(client):
+        return False
+    try:
+        scheduler: Any = client.scheduler
+        about = client.sync(scheduler.identity, callback_timeout=CONNECT_SECONDS)
+    except Exception:  # noqa: BLE001 - what does not answer is of many kinds
+        return False
+    return bool(about["workers"])
+
+
+def _put_away(client: Client) -> None:
+    """Close what is left of a cluster, and do not wait for it for long."""
+    for each in (client, client.cluster):
+        with contextlib.suppress(Exception):
+            if each is not None:
+                each.close(timeout=2)
 
 
 def _connected(address: str | Cluster, timeout: float) -> Client:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 from nbflow.errors import RunError
 
 Stop: TypeAlias = Callable[[], bool]
-_Place: TypeAlias = tuple[str, str, int | str | None, int, Stop]
+_Place: TypeAlias = tuple[str, str, int | str | None, int, Stop, bool]
 Entered: TypeAlias = Token[_Place | None]
 
 _current: ContextVar[_Place | None] = ContextVar("nbflow_context", default=None)
@@ -46,6 +46,8 @@ class Context:
         Which element of a map it is; None for a step that is not mapped.
     attempt
         The number of this attempt, from 1.
+    undoing
+        Whether the step is not done here, but undone.
 
     Examples
     --------
@@ -58,19 +60,22 @@ class Context:
     element: int | str | None
     attempt: int
     _stop: Stop = field(default=never, repr=False, compare=False)
+    undoing: bool = field(default=False, repr=False)
 
     @property
     def idempotency_key(self) -> str:
         """A text that is the same in every attempt of this call, and in no other call.
 
         Give it to a service that should do something once, however often it is asked:
-        the SHA-256 of the run's id, the step and the element as a JSON list.
+        the SHA-256 of the run's id, the step and the element as a JSON list, and
+        ``"undo"`` where the step is undone.
         """
-        import json
-        from hashlib import sha256
+        return key_of(self.run_id, self.step, self.element, undo=self.undoing)
 
-        names = json.dumps([self.run_id, self.step, self.element])
-        return sha256(names.encode()).hexdigest()
+    @property
+    def key_of_step(self) -> str:
+        """The `idempotency_key` that the step had when it was done: what to undo."""
+        return key_of(self.run_id, self.step, self.element)
 
     @property
     def cancelled(self) -> bool:
@@ -79,7 +84,22 @@ class Context:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # What stops it is of this process.
-        return Context, (self.run_id, self.step, self.element, self.attempt)
+        return Context, (self.run_id, self.step, self.element, self.attempt, never, self.undoing)
+
+
+def key_of(run_id: str, step: str, element: int | str | None, *, undo: bool = False) -> str:
+    """Give the idempotency key of a step, of an element, or of the undoing of one.
+
+    Examples
+    --------
+    >>> key_of("run-1", "charge", None) == key_of("run-1", "charge", None, undo=True)
+    False
+    """
+    import json
+    from hashlib import sha256
+
+    names = json.dumps([run_id, step, element, *(["undo"] if undo else [])])
+    return sha256(names.encode()).hexdigest()
 
 
 def context() -> Context:
@@ -109,12 +129,19 @@ def context() -> Context:
     return Context(*place)
 
 
-def enter(run_id: str, step: str, element: int | str | None, attempt: int, stop: Stop) -> Entered:
+def enter(
+    run_id: str,
+    step: str,
+    element: int | str | None,
+    attempt: int,
+    stop: Stop,
+    undoing: bool = False,
+) -> Entered:
     """Say where the code that follows is running.
 
     Parameters
     ----------
-    run_id, step, element, attempt
+    run_id, step, element, attempt, undoing
         What `context` gives.
     stop
         Tells whether the attempt should end. Best made once for many calls, such as
@@ -131,7 +158,7 @@ def enter(run_id: str, step: str, element: int | str | None, attempt: int, stop:
     7
     >>> leave(entered)
     """
-    return _current.set((run_id, step, element, attempt, stop))
+    return _current.set((run_id, step, element, attempt, stop, undoing))
 
 
 def leave(entered: Entered) -> None:
@@ -144,18 +171,18 @@ def leave(entered: Entered) -> None:
     _current.reset(entered)
 
 
-def place() -> tuple[str, str, int | str | None, int] | None:
+def place() -> tuple[str, str, int | str | None, int, bool] | None:
     """Give what `enter` was told, without the stop: it can be taken to another process.
 
     Examples
     --------
     >>> entered = enter("run-1", "load", 7, 1, never)
     >>> place()
-    ('run-1', 'load', 7, 1)
+    ('run-1', 'load', 7, 1, False)
     >>> leave(entered)
     """
     current = _current.get()
-    return None if current is None else current[:4]
+    return None if current is None else (*current[:4], current[5])
 
 
 def stopped() -> bool:
@@ -186,7 +213,7 @@ def also_stopped_by(stop: Stop) -> None:
     current = _current.get()
     if current is not None:
         before = current[4]
-        _current.set((*current[:4], lambda: before() or stop()))
+        _current.set((*current[:4], lambda: before() or stop(), current[5]))
 
 
 # The runs that were cancelled, the last of them at the end. A run that is forgotten was

@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, Protocol
 
 from nbflow.absence import Absent, gathered_list
-from nbflow.attempt import Attempts, Outcome
+from nbflow.attempt import Attempts
 from nbflow.barrier import Barriers, opened
 from nbflow.envelope import Results
 from nbflow.evaluate import Frame, element_name
@@ -18,8 +18,10 @@ from nbflow.expression import Item, Key
 from nbflow.failure import recorded
 from nbflow.inputs import following
 from nbflow.order import Loop, Ref, Work
+from nbflow.outcome import Outcome
 from nbflow.portions import letter
 from nbflow.preview import preview
+from nbflow.recollection import Held, Library
 from nbflow.recorder import Recorder
 from nbflow.slot import waiting
 from nbflow.transfer import Parcel
@@ -30,12 +32,14 @@ _LOOK_SECONDS = 0.1
 class Scope(Frame):
     """A frame on a worker, whose outermost values are what the task was given."""
 
-    __slots__ = ("_opened", "number", "results", "shared")
+    __slots__ = ("_opened", "depth", "library", "number", "results", "shared")
 
-    def __init__(self, results: Results, shared: dict[str, Parcel]) -> None:
+    def __init__(self, results: Results, shared: dict[str, Parcel], library: Library) -> None:
         super().__init__()
         self.results = results
         self.shared = shared
+        self.library = library
+        self.depth = 0
         self.number: int | None = None
         self._opened: dict[str, Any] = {}
 
@@ -50,6 +54,8 @@ class Scope(Frame):
         scope.label = f"{outer.label}[{number if label is None else label}]"
         scope.results = outer.results
         scope.shared = outer.shared
+        scope.library = outer.library
+        scope.depth = outer.depth + 1
         scope.number = number
         scope._opened = outer._opened
         return scope
@@ -60,12 +66,15 @@ class Scope(Frame):
         if kind is Item:
             return self.item_of(leaf.key)
         if kind is not Ref:
-            return self._constant(leaf.key)
+            return self.library.value(leaf) if kind is Held else self._constant(leaf.key)
         position = leaf.position
         scope: Frame | None = self
         while scope is not None:
             if position in scope.values:
-                return scope.values[position]
+                value = scope.values[position]
+                if type(value) is Held:
+                    value = scope.values[position] = self.library.value(value)
+                return value
             scope = scope.parent
         return self.results[position]
 
@@ -89,7 +98,7 @@ class Unit:
     index
         Which part comes next.
     attempt
-        Which attempt of it.
+        Which attempt of it; 0 as long as it has not begun.
     """
 
     __slots__ = ("attempt", "index", "label", "number", "parts", "scope", "slot")
@@ -108,7 +117,7 @@ class Unit:
         self.number = number
         self.label = label
         self.index = 0
-        self.attempt = 1
+        self.attempt = 0
 
 
 class Sink(Protocol):
@@ -116,6 +125,9 @@ class Sink(Protocol):
 
     def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
         """Take down how a step ended: its last attempt, and its value or why it is absent."""
+
+    def recall(self, work: Work, unit: Unit, value: Any) -> None:
+        """Take down how a step ended before, which has been told."""
 
     def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
         """Compute a map that is a part of the unit."""
@@ -175,19 +187,33 @@ class Crew:
                     heappush(self._waiting, (due, next(self._order), unit))
                     return
             unit.index += 1
-            unit.attempt = 1
+            unit.attempt = 0
         self.sink.end(unit)
 
     def _step(self, work: Work, unit: Unit) -> float | None:
         """Make one attempt; give the seconds to wait if there is to be another."""
         scope = unit.scope
+        number = None if scope.depth == 0 else unit.number if scope.depth == 1 else -1
         name = work.name + scope.label if scope.label else work.name
-        self.recorder.running(work.name, time.time(), unit.attempt)
-        element = element_name(scope)
-        outcome = self.attempts.make(work, name, element, unit.attempt, scope.value_of)
+        if self.attempts.order.memory:
+            before = self.attempts.recalled(work.position, number)
+            if before is not None:
+                value = scope.values[work.position] = before.value
+                self.sink.recall(work, unit, value)
+                return None
+        if unit.attempt == 0:
+            wait = self._delay(work)
+            unit.attempt = work.before[1] + 1
+            if wait:
+                return wait
+        made = work.made(unit.attempt)
+        if not work.undo:
+            self.recorder.running(work.name, time.time(), made)
+        element = work.label if work.undo else element_name(scope)
+        outcome = self.attempts.make(work, name, element, unit.attempt, scope.value_of, number)
         log = self.attempts.pad.take()
         if outcome.wait is not None and not self.attempts.stop():
-            self.recorder.add(self._retry(work, name, unit, outcome, log))
+            self.recorder.add(self._retry(work, name, made, outcome, log))
             unit.attempt += 1
             return outcome.wait
         value = outcome.value
@@ -198,7 +224,21 @@ class Crew:
         self.sink.done(work, unit, outcome, value, log)
         return None
 
-    def _retry(self, work: Work, name: str, unit: Unit, outcome: Outcome, log: str) -> Event:
+    def _delay(self, work: Work) -> float:
+        """Say how many seconds a step is to wait before it begins, and tell of it."""
+        if work.delay is None and work.due is None:
+            return 0.0
+        now = time.time()
+        due = now + (work.delay or 0.0) if work.due is None else work.due
+        if due <= now:
+            return 0.0
+        address = self.recorder.address
+        event = Event(work.name, Status.PENDING, now, 0, address, reason="delay", retry_at=due)
+        self.recorder.add(event)
+        self.recorder.flush()
+        return due - now
+
+    def _retry(self, work: Work, name: str, made: int, outcome: Outcome, log: str) -> Event:
         error, wait = outcome.error, outcome.wait
         assert error is not None
         assert wait is not None
@@ -208,12 +248,14 @@ class Crew:
             work.name,
             Status.RETRYING,
             now,
-            unit.attempt,
+            made,
             self.recorder.address,
             outcome.seconds,
             log=log,
             reason=f"{where}{error.type_name}: {error.message[:200]}",
             retry_at=now + wait,
+            undo=work.undo,
+            element=work.element,
         )
 
     # Maps in maps
@@ -227,6 +269,21 @@ class Crew:
             crew.run(sink.unit(scope, number, item, label))
         crew.finish()
         self.cancelled = self.cancelled or crew.cancelled
+
+    def recall_all(self, loop: Loop, unit: Unit, sink: Sink) -> bool:
+        """Take over what a map in a unit gave before, if all of it is known."""
+        depth = unit.scope.depth
+        if not self.attempts.order.memory or depth > 1:
+            return False
+        number = None if depth == 0 else unit.number
+        before = [self.attempts.recalled(work.position, number) for work in loop.works]
+        if not all(before):
+            return False
+        for work, outcome in zip(loop.works, before, strict=True):
+            assert outcome is not None
+            unit.scope.values[work.position] = outcome.value
+            sink.recall(work, unit, outcome.value)
+        return True
 
     def opening(
         self, loop: Loop, unit: Unit, sink: Sink
@@ -254,6 +311,8 @@ class Crew:
     def nested(self, loop: Loop, unit: Unit, outer: Sink) -> None:
         """Compute a map inside of an element; what becomes of it is one outcome a step."""
         scope, begun = unit.scope, time.perf_counter()
+        if self.recall_all(loop, unit, outer):
+            return
         items, labels, shut = self.opening(loop, unit, outer)
         works = tuple(work for work in loop.works if work.position not in shut)
         if not works:
@@ -263,7 +322,7 @@ class Crew:
         seconds = time.perf_counter() - begun
         for work in works:
             outcome, value, log = inner.summary(work, seconds)
-            if loop.collect and type(value) is Absent and value.failed:
+            if loop.collect and type(value) is Absent and value.failed and not value.doubt:
                 value = replace(value, failed=False, collected=True)
             scope.values[work.position] = value
             outer.done(work, unit, outcome, value, log)
@@ -278,6 +337,7 @@ class _Nested:
         self.errors: dict[int, Outcome] = {}
         self.logs: dict[int, list[str]] = {work.position: [] for work in loop.works}
         self.inside: dict[int, list[InnerLetter]] = {work.position: [] for work in loop.works}
+        self.doubts: dict[int, str] = {}
 
     def expect(self, start: int, count: int) -> None:  # noqa: ARG002 - all of them, from the first
         for column in self.columns.values():
@@ -291,12 +351,17 @@ class _Nested:
         self.logs[work.position].append(log)
         aside = self.inside[work.position]
         aside.extend(outcome.inside)
+        if outcome.doubt:
+            self.doubts.setdefault(work.position, f"[{element_name(unit.scope)}]: {outcome.doubt}")
         if outcome.error is None:
             return
         if type(value) is Absent and value.collected:
             name, item = str(element_name(unit.scope)), letter(unit.scope.item)
             aside.append(InnerLetter(name, item, outcome.error, unit.attempt))
         self.errors.setdefault(work.position, outcome)
+
+    def recall(self, work: Work, unit: Unit, value: Any) -> None:
+        """Do nothing: of elements inside of elements, nothing is known from before."""
 
     def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
         crew.nested(loop, unit, self)
@@ -315,5 +380,7 @@ class _Nested:
         aside = tuple(self.inside[work.position])
         if type(value) is not Absent:
             return Outcome(value, seconds, preview(value), inside=aside), value, log
+        if value.doubt:
+            return Outcome(value, seconds, doubt=self.doubts.get(work.position, "")), value, log
         error = self.errors.get(work.position)
         return Outcome(value, seconds, error=None if error is None else error.error), value, log

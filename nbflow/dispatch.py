@@ -16,9 +16,9 @@ from dask.task_spec import Task, TaskRef
 from distributed import Client, Future, KilledWorker
 from distributed.client import _wait
 
-from nbflow.definition import Options
 from nbflow.envelope import Envelope
 from nbflow.errors import quoted
+from nbflow.options import Options
 from nbflow.order import LARGE, Orders
 from nbflow.plan import Plan
 from nbflow.segment import Block, Segment
@@ -87,7 +87,7 @@ class Dispatch:
             If a function or an argument cannot be sent.
         """
         with local_modules_by_value():
-            self._orders = {n: orders.parcel(self.plan.segments[n]) for n in numbers}
+            self._orders = {n: orders.parcel(n) for n in numbers}
         self._constants = orders.shared
 
     @property

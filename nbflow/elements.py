@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from nbflow.absence import Absent, gathered_list
-from nbflow.attempt import Outcome
 from nbflow.barrier import Barriers
 from nbflow.crew import Crew, Scope, Unit
 from nbflow.envelope import Envelope, Span
+from nbflow.events import Event, Status
+from nbflow.keeper import Keeper
 from nbflow.order import Loop, Work
+from nbflow.outcome import Outcome
 from nbflow.portions import Portions
 from nbflow.recorder import Recorder
 
@@ -17,12 +20,22 @@ from nbflow.recorder import Recorder
 class Elements:
     """Takes down how the elements of a map end, of its steps that are not shut."""
 
-    def __init__(self, loop: Loop, recorder: Recorder, start: int, shut: Barriers) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        recorder: Recorder,
+        start: int,
+        shut: Barriers,
+        keeper: Keeper | None = None,
+    ) -> None:
         self.loop = loop
         self.works = tuple(work for work in loop.works if work.position not in shut)
         self.recorder = recorder
         self.columns: dict[int, list[Any]] = {work.position: [] for work in self.works}
-        self.portions = {w.position: Portions(w.name, recorder, start) for w in self.works}
+        self.portions = {
+            w.position: Portions(w.name, recorder, start, keeper, w.checkpoint, last=w.last)
+            for w in self.works
+        }
         self.spans: list[Span] = []
         self.holes: set[int] = set()
         self._first = 0
@@ -42,6 +55,13 @@ class Elements:
 
     def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
         """Take down how a step ended for one element."""
+        if type(value) is Absent and value.doubt:
+            self.holes.add(work.position)
+            if outcome.doubt:
+                doubts: dict[int | None, str] = {unit.number: outcome.doubt}
+                event = Event(work.name, Status.RUNNING, time.time(), doubts=doubts)
+                self.recorder.add(event)
+            return
         portions = self.portions[work.position]
         portions.add(unit.number, outcome, log, unit.attempt, unit.label)
         if outcome.error is not None and type(value) is Absent and value.collected:
@@ -50,6 +70,11 @@ class Elements:
             self.holes.add(work.position)
         if self.recorder.due():
             portions.send()
+
+    def recall(self, work: Work, unit: Unit, value: Any) -> None:  # noqa: ARG002
+        """Take down how a step ended before for one element."""
+        if type(value) is Absent:
+            self.holes.add(work.position)
 
     def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
         """Compute a map inside of an element, which counts as one piece of it."""

@@ -7,15 +7,14 @@ could.
 
 from __future__ import annotations
 
-import pickle
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from distributed import Client, Future, KilledWorker
@@ -29,24 +28,38 @@ from nbflow.ear import Ear
 from nbflow.envelope import Envelope, Results
 from nbflow.errors import RunError, quoted
 from nbflow.events import Event, Status
-from nbflow.failure import recorded, with_sources
-from nbflow.order import Orders
+from nbflow.failure import recorded
+from nbflow.keeper import value_kept
+from nbflow.order import Keeping, Orders, Past
 from nbflow.plan import Plan, Redrive
+from nbflow.recollection import Library
+from nbflow.record import Record
 from nbflow.recorder import running_here
-from nbflow.state import RunState, Shape, StepState
+from nbflow.state import RunState
+from nbflow.stepstate import StepState
 from nbflow.topology import Topology
 from nbflow.worker import here
 
 
 class Execution:
-    """One run of a flow on a cluster, from the first message to the last event.
+    """One time that a plan is driven on a cluster, from the first message to the last event.
 
-    Attributes
+    Parameters
     ----------
-    state
-        The fold over all events so far.
-    events
-        The events so far, in the order in which they came.
+    topology, params
+        What is computed.
+    client
+        A client of the cluster.
+    record
+        Takes in what happens.
+    origin
+        What an element is known by outside, however often it is driven anew.
+    keeping
+        Where results are kept.
+    past
+        What is known from before.
+    before
+        The execution that this one goes on from, and how.
     """
 
     def __init__(
@@ -54,65 +67,59 @@ class Execution:
         topology: Topology,
         params: Mapping[str, Any],
         client: Client,
-        run_id: str,
-        name: str,
+        record: Record,
+        origin: str,
+        keeping: Keeping | None = None,
+        past: Past | None = None,
         before: tuple[Execution, Redrive] | None = None,
     ) -> None:
         self.topology = topology
         self.client = client
-        self.events: list[Event] = []
-        self.changed = threading.Condition()
-        # What an element is known by outside, however often it is driven anew.
-        self.origin = run_id
+        self.record = record
+        self.origin = origin
+        self.ended: Callable[[Execution], None] | None = None
+        self.lost = False
+        self._params = params
+        self._keeping = keeping
+        self._past = past
         self._nonce = uuid.uuid4().hex[:10]
         self._first = 0
         self._cancelled = False
-        self._params = params
-        self._before = before
+        self._forsaken = False
+        store = None if keeping is None else keeping.evidence.store
+        self._library = Library(partial(value_kept, store))
         slots = slots_of(client)
         if before is None:
             self.plan = Plan.of(topology, max(1, len(slots)))
-            self.state = RunState.planned(run_id, name, shapes(topology), time.time())
         else:
-            self._go_on(*before, run_id)
+            self.plan, self._first = before[1].plan, before[1].first
         self._dispatch = Dispatch(topology, self.plan, client, slots, self._nonce)
         if before is not None:
             self._dispatch.take_over(before[0].futures)
+
+    @property
+    def state(self) -> RunState:
+        """The fold over all events so far."""
+        return self.record.state
 
     @property
     def futures(self) -> dict[int, Future[Any]]:
         """What the segments give, by number."""
         return self._dispatch.futures
 
-    def _go_on(self, before: Execution, redrive: Redrive, run_id: str) -> None:
-        """Go on from the plan of another run, and what is known of its steps."""
-        self.plan, self._first, self.origin = redrive.plan, redrive.first, before.origin
-        names, known = self.topology.names, shapes(self.topology)
-        dead = {names[each]: numbers for each, numbers in redrive.again.items()}
-        later = {names[each]: known[names[each]] for each in redrive.later}
-        self.state = before.state.again(run_id, dead, later, time.time())
+    def redrive(self, dead: Mapping[int, Sequence[int]]) -> Redrive:
+        """Plan what computes some elements again, and what depends on them."""
+        return self.plan.redriven(self.topology, dead, max(1, len(slots_of(self.client))))
 
-    def redriven(self, dead: Mapping[int, Sequence[int]], run_id: str) -> Execution:
-        """Make the run that computes some elements again, and what depends on them."""
-        redrive = self.plan.redriven(self.topology, dead, max(1, len(slots_of(self.client))))
-        name, params = self.state.name, self._params
-        return Execution(self.topology, params, self.client, run_id, name, (self, redrive))
-
-    def start(self) -> None:
-        """Send everything to the scheduler, and return.
+    def pack(self) -> None:
+        """Write down what the workers are to do.
 
         Raises
         ------
         TransferError
-            If a function or an argument cannot be sent; then nothing was started.
+            If a function or an argument cannot be sent.
         """
-        fresh = range(self._first, len(self.plan.segments))
-        if not fresh:
-            return
         ear = Ear.of(self.client)
-        if self.plan.shares or self._waits():
-            install(self.client)
-            weakref.finalize(self, forget, self.client, self._nonce)
         orders = Orders(
             self.topology,
             self.plan,
@@ -121,34 +128,39 @@ class Execution:
             self._nonce,
             self.origin,
             here(),
+            self._keeping,
+            self._past,
         )
-        self._dispatch.pack(orders, fresh)
-        self._dispatch.warn_of_resources()
-        ear.runs[self._nonce] = self
-        self._dispatch.send(list(fresh))
+        self._dispatch.pack(orders, range(self._first, len(self.plan.segments)))
+
+    def start(self) -> None:
+        """Send everything to the scheduler, and return."""
+        fresh = list(range(self._first, len(self.plan.segments)))
+        if fresh:
+            if self.plan.shares or self._waits():
+                install(self.client)
+                weakref.finalize(self, forget, self.client, self._nonce)
+            self._dispatch.warn_of_resources()
+            Ear.of(self.client).runs[self._nonce] = self
+            self._dispatch.send(fresh)
         threading.Thread(target=self._watch, name="nbflow-watch", daemon=True).start()
 
     def _waits(self) -> bool:
         """Tell whether steps may give up their slot while they wait."""
         options = [node.call.definition.options for node in self.topology.nodes]
-        return any(each.lock or each.retry for each in options)
+        return any(each.lock or each.retry or each.delay or each.has_effect for each in options)
 
-    # What comes back
-
-    def receive(self, packed: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         """Take in events as a worker has sent them."""
-        self._fold([_with_sources(event) for event in pickle.loads(packed)])
+        if not self._forsaken:
+            self.record.receive(data)
 
-    def _fold(self, events: list[Event]) -> None:
-        with self.changed:
-            self.events.extend(events)
-            self.state = self.state.apply(events)
-            self.changed.notify_all()
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait for the end of the run; tell whether it has come."""
-        with self.changed:
-            return self.changed.wait_for(lambda: self.state.status.final, timeout)
+    def forsake(self) -> None:
+        """Send nothing more, and hear nothing more: another drives the run."""
+        self._forsaken = True
+        self._dispatch.unpack()
+        with suppress(Exception):
+            self.client.cancel(list(self.futures.values()))
 
     def cancel(self) -> bool:
         """Ask the steps that run to stop, and let no other begin.
@@ -157,13 +169,13 @@ class Execution:
         -------
         Whether there was anything to cancel.
         """
-        with self.changed:
+        with self.record.changed:
             if self.state.status.final or self._cancelled:
                 return False
             self._cancelled = True
         started = self._told_to_stop()
         names = self.topology.names
-        with self.changed:
+        with self.record.changed:
             steps = self.state.steps
             pending = {n for n, s in steps.items() if s.status is Status.PENDING} - started
         idle = [
@@ -174,7 +186,7 @@ class Execution:
         with suppress(Exception):
             self.client.cancel([self.futures[each] for each in idle])
         never = {names[p] for number in idle for p in self.plan.segments[number].positions}
-        self._fold([_cancelled_event(name) for name in names if name in never])
+        self.record.fold([_cancelled_event(name) for name in names if name in never])
         return True
 
     def _told_to_stop(self) -> set[str]:
@@ -188,33 +200,50 @@ class Execution:
         return {name for each in answers.values() for name in each}
 
     def _watch(self) -> None:
-        """Wait until Dask has ended, and fill in what no event has told."""
-        dispatch, generation = self._dispatch, self.client.generation
+        """Wait until Dask has ended, and say so."""
         try:
+            self._wait_for_dask()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the run must end
+            self.record.fold(self._closed(Status.FAILED, f"the cluster failed: {error}"))
+        finally:
+            self._dispatch.unpack()
+        # Not held any longer: who is told here holds this execution.
+        ended, self.ended = self.ended, None
+        if ended is not None and not self._forsaken:
+            ended(self)
+
+    def _wait_for_dask(self) -> None:
+        dispatch, generation = self._dispatch, self.client.generation
+        with suppress(OSError, RuntimeError, CancelledError):
             while True:
                 dispatch.wait()
                 lost = () if self._cancelled else dispatch.to_send_again(generation, self._cleared)
-                if not lost:
+                if not lost or self._forsaken:
                     break
-                dispatch.send_again(lost)
-        except (OSError, RuntimeError, CancelledError):
-            pass
-        except Exception as error:  # noqa: BLE001 - whatever it is, the run must end
-            self._fold(self._ended(Status.FAILED, f"the cluster failed: {error}"))
-            return
-        finally:
-            dispatch.unpack()
-        with self.changed:
+                dispatch.send_again(list(lost))
+        with self.record.changed:
             # Events travel before the message that a task is done, on the same way.
-            self.changed.wait_for(lambda: self.state.status.final, timeout=1.0)
-            if self.state.status.final:
-                return
+            self.record.changed.wait_for(self._is_over, timeout=1.0)
+        self.lost = not self._cancelled and any(
+            each.status not in ("finished", "error") for each in self._mine()
+        )
+
+    def _mine(self) -> list[Future[Any]]:
+        return [each for number, each in self.futures.items() if number >= self._first]
+
+    def _is_over(self) -> bool:
+        return self._forsaken or not any(each.waits for each in self.state.steps.values())
+
+    def settle(self) -> None:
+        """Say of the steps that have not ended what Dask says of them, or that nobody knows."""
         culprits: dict[int, str] = {}
-        for number, future in self.futures.items():
-            if number < self._first:
-                continue
-            self._settle(number, future, culprits)
-        self._fold(self._ended(Status.CANCELLED, "the run ended without word of this step"))
+        for number, future in list(self.futures.items()):
+            if number >= self._first:
+                self._settle(number, future, culprits)
+
+    def close(self, reason: str) -> None:
+        """End the steps that have not ended."""
+        self.record.fold(self._closed(Status.CANCELLED, reason))
 
     def _cleared(self, number: int) -> frozenset[str]:
         """Name the steps of a segment that had ended, in whatever way, before its worker died."""
@@ -226,13 +255,14 @@ class Execution:
         """Say of the steps of a segment what Dask says of it, if they could not."""
         segment = self.plan.segments[number]
         names = [self.topology.names[each] for each in segment.positions]
-        open_steps = [self.state.steps[n] for n in names if not self.state.steps[n].status.final]
+        open_steps = [self.state.steps[n] for n in names if self.state.steps[n].waits]
         if not open_steps or future.status == "finished":
             return
         now = time.time()
         if future.status != "error":
-            reason = "the cluster was lost"
-            self._fold([Event(n.name, Status.CANCELLED, now, reason=reason) for n in open_steps])
+            reason = "the run was cancelled" if self._cancelled else "the cluster was lost"
+            events = [Event(n.name, Status.CANCELLED, now, reason=reason) for n in open_steps]
+            self.record.fold(events)
             return
         # Dask gives whatever depends on a lost task the same error.
         inherited = [culprits[each] for each in segment.upstream if each in culprits]
@@ -246,14 +276,14 @@ class Execution:
         if not inherited:
             error = RunError(_lost(culprit, len(open_steps), future.exception()))
             ended.insert(0, Event(culprit, Status.FAILED, now, error=recorded(error)))
-        self._fold(ended)
+        self.record.fold(ended)
 
-    def _ended(self, status: Status, reason: str) -> list[Event]:
+    def _closed(self, status: Status, reason: str) -> list[Event]:
         now = time.time()
         return [
             Event(name, status, now, reason=reason)
             for name, step in self.state.steps.items()
-            if not step.status.final
+            if step.waits
         ]
 
     # Values
@@ -291,7 +321,7 @@ class Execution:
             )
             for home in homes
         ]
-        results = Results(self._received(picked))
+        results = Results(self._received(picked), self._library)
         found = [] if position in results.absent else results.elements(position)
         if not found or type(found[0]) is Absent:
             raise RunError(f"there is no element {number}")
@@ -306,7 +336,7 @@ class Execution:
             self._fetched(number, self.futures[number], tuple(each))
             for number, each in wanted.items()
         ]
-        return Results(self._received(fetched))
+        return Results(self._received(fetched), self._library)
 
     def _received(self, futures: list[Future[Any]]) -> list[Envelope]:
         try:
@@ -325,16 +355,6 @@ class Execution:
         if surplus <= _SURPLUS_BYTES:
             return future
         return self.client.submit(pick, future, positions, pure=False, priority=100)
-
-
-def _with_sources(event: Event) -> Event:
-    """Put lines of the notebook's cells into tracebacks: only the notebook has them."""
-    if event.error is not None:
-        event = replace(event, error=with_sources(event.error))
-    if event.elements is not None and event.elements.errors:
-        errors = {number: with_sources(each) for number, each in event.elements.errors.items()}
-        event = replace(event, elements=replace(event.elements, errors=errors))
-    return event
 
 
 def _likely(steps: list[StepState]) -> str:
@@ -356,12 +376,6 @@ def _lost(name: str, count: int, error: BaseException) -> str:
             f"or end the process"
         )
     return f"{text}: {error!r}"[:2000]
-
-
-def living() -> dict[str, Execution]:
-    """Give the runs that somebody in this process still holds, by id."""
-    runs = [each for ear in Ear.all() for each in list(ear.runs.values())]
-    return {each.state.run_id: each for each in runs if isinstance(each, Execution)}
 
 
 # So long may workers take to answer; one that computes in C may take longer.
@@ -390,13 +404,3 @@ async def _cancel_here(nonce: str) -> list[str]:
 
 def _cancelled_event(name: str) -> Event:
     return Event(name, Status.CANCELLED, time.time(), reason="the run was cancelled")
-
-
-def shapes(topology: Topology) -> dict[str, Shape]:
-    """Say what is known of the steps of a flow before it runs."""
-    found = {}
-    for name, node in zip(topology.names, topology.nodes, strict=True):
-        axis = node.axis
-        total = axis.lineage[0].count if axis is not None else None
-        found[name] = Shape(axis is not None, total)
-    return found

@@ -6,12 +6,15 @@ says how a run is.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from nbflow.kept import Kept
 from nbflow.preview import Preview
+from nbflow.turns import Turn
 
 T = TypeVar("T")
 
@@ -136,6 +139,9 @@ class ElementRecords:
         Which of the skipped were skipped because of what was put aside before them.
     inside
         What was put aside inside of elements, by their position.
+    kept
+        Where values are kept: those of the elements from one position to another, as a
+        list that has something in the place of each.
     """
 
     start: int
@@ -154,6 +160,7 @@ class ElementRecords:
     letters: Mapping[int, DeadLetter] = field(default_factory=dict)
     aside: frozenset[int] = frozenset()
     inside: Mapping[int, tuple[InnerLetter, ...]] = field(default_factory=dict)
+    kept: tuple[tuple[int, int, Kept], ...] = ()
 
     @property
     def stop(self) -> int:
@@ -195,11 +202,20 @@ class ElementRecords:
             kept(self.letters),
             frozenset(n for n in self.aside if start <= n < stop),
             kept(self.inside),
+            # What is kept together cannot be taken apart; who reads it picks its own.
+            tuple(each for each in self.kept if each[0] < stop and start < each[1]),
         )
 
     def without(self, numbers: Sequence[int]) -> list[ElementRecords]:
-        """Give the records of all elements but some, in as many parts as there are gaps."""
-        cuts = [number for number in numbers if self.start <= number < self.stop]
+        """Give the records of all elements but some, in as many parts as there are gaps.
+
+        Parameters
+        ----------
+        numbers
+            Which are left out, in ascending order.
+        """
+        first, last = bisect_left(numbers, self.start), bisect_left(numbers, self.stop)
+        cuts = numbers[first:last]
         starts, stops = [self.start, *(number + 1 for number in cuts)], [*cuts, self.stop]
         parts = [
             self.within(start, stop)
@@ -219,12 +235,12 @@ class ElementRecords:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to one step.
+    """One thing that happened to one step, or to the run as a whole.
 
     Attributes
     ----------
     step
-        The name of the step in its flow.
+        The name of the step in its flow; empty for the run.
     status
         What it became.
     at
@@ -249,6 +265,19 @@ class Event:
         How many elements a mapped step has, once that is known.
     retry_at
         When the next attempt comes, in seconds since the epoch.
+    kept
+        Where the result is kept.
+    chosen
+        Whether a skip was by choice, and not because something failed.
+    doubts
+        Why nobody knows whether the step, or some of its elements, ended: by element,
+        and under None for a step without.
+    undo
+        Whether it happened to the undoing of the step.
+    element
+        Which element is undone.
+    turn
+        What the run as a whole does.
     """
 
     step: str
@@ -264,21 +293,18 @@ class Event:
     elements: ElementRecords | None = None
     total: int | None = None
     retry_at: float | None = None
+    kept: Kept | None = None
+    chosen: bool = False
+    doubts: Mapping[int | None, str] | None = None
+    undo: bool = False
+    element: int | None = None
+    turn: Turn | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Thousands travel at once; this is half the size and time of the default.
-        return Event, (
-            self.step,
-            self.status,
-            self.at,
-            self.attempt,
-            self.worker,
-            self.seconds,
-            self.preview,
-            self.log,
-            self.error,
-            self.reason,
-            self.elements,
-            self.total,
-            self.retry_at,
-        )
+        head = self.step, self.status, self.at, self.attempt, self.worker, self.seconds
+        body = self.preview, self.log, self.error, self.reason, self.elements, self.total
+        tail = self.retry_at, self.kept, self.chosen, self.doubts, self.undo
+        if any(tail) or self.turn is not None:
+            return Event, (*head, *body, *tail, self.element, self.turn)
+        return Event, (*head, *body)

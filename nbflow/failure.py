@@ -70,6 +70,11 @@ def revived(record: ErrorRecord) -> BaseException:
     return error
 
 
+def in_words(record: ErrorRecord) -> ErrorRecord:
+    """Give what a record says, without the exception itself."""
+    return replace(record, packed=None)
+
+
 def with_sources(record: ErrorRecord) -> ErrorRecord:
     """Add the lines of source that the traceback lacks, where this process has them.
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NoReturn
 
 from nbflow.actions import Actions
-from nbflow.definition import Definition, Options, checked_name
+from nbflow.callables import checked_name
+from nbflow.definition import Definition
 from nbflow.errors import (
     FlowError,
     ParamError,
@@ -35,6 +36,7 @@ from nbflow.expression import (
 )
 from nbflow.feeding import fed, given
 from nbflow.names import Names, named, united
+from nbflow.options import Options
 from nbflow.outline import outline
 from nbflow.rebuilding import redefined
 from nbflow.topology import Topology

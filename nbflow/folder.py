@@ -6,12 +6,13 @@ is for its owner alone.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final
@@ -21,6 +22,8 @@ _OWNER_FOLDER: Final = 0o700
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 # Linux writes no more than two gigabytes at once.
 _ONE_WRITE: Final = 1 << 30
+# What the system says where a file can have only one name.
+_NO_LINKS: Final = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 # Files on their way, beside the finished ones, so that renaming stays on one disk.
 INCOMING: Final = "incoming"
 
@@ -45,53 +48,99 @@ class Folder:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def put(self, chunks: Sequence[Any], named: Callable[[], str | None]) -> None:
-        """Write a file, and give it its name when it is on the disk.
+    def put(
+        self, chunks: Sequence[Any], named: Callable[[], str | None], *, durable: bool = True
+    ) -> None:
+        """Write a file, and give it its name when it is complete.
 
         Parameters
         ----------
         named
-            Asked when the bytes are on the disk: the path within the folder, which may
+            Asked when the bytes are written: the path within the folder, which may
             exist already, or None if the file is not wanted after all.
+        durable
+            Whether it is on the disk when this returns, and before it has its name. If
+            not, it outlives this process, but perhaps not the machine.
 
         Raises
         ------
         OSError
             If it cannot be written; nothing is left of it then.
         """
-        incoming = self.root / INCOMING / f"{os.getpid()}-{token_hex(8)}"
-        self._make(incoming.parent)
-        fd = os.open(incoming, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_FILE)
-        try:
-            try:
-                for chunk in chunks:
-                    _write(fd, memoryview(chunk).cast("B"))
-                # First, for the name of a large file is being found meanwhile.
-                os.fsync(fd)
-                path = named()
-            finally:
-                os.close(fd)
+        with self._incoming(chunks, durable) as incoming:
+            # Only now, for the name of a large file is found while it is written.
+            path = named()
             if path is not None:
-                self._publish(incoming, self.root / path)
+                target = self.root / path
+                self._make(target.parent, durable)
+                incoming.replace(target)
+                if durable:
+                    _sync(target.parent)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Make a file to last, with all that is in it, unless there is one.
+
+        Of all that try it at once, in whatever processes, one is told that it did.
+
+        Returns
+        -------
+        bool
+            Whether this call made it.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written; nothing is left of it then.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> folder = Folder(Path(tempfile.mkdtemp()))
+        >>> folder.create("mine", b"1"), folder.create("mine", b"2")
+        (True, False)
+        """
+        target = self.root / path
+        if os.path.lexists(target):
+            return False
+        with self._incoming([data], durable=True) as incoming:
+            self._make(target.parent)
+            if not _named_too(incoming, target, data):
+                return False
+        _sync(target.parent)
+        return True
+
+    @contextmanager
+    def _incoming(self, chunks: Sequence[Any], durable: bool) -> Iterator[Path]:
+        """Write a file under a name that is gone in the end."""
+        incoming = self._aside()
+        _fill(incoming, chunks, durable=durable)
+        try:
+            yield incoming
         finally:
-            # Gone already if all went well.
+            # Gone already if it was renamed.
             with suppress(OSError):
                 incoming.unlink()
 
-    def _publish(self, incoming: Path, path: Path) -> None:
-        self._make(path.parent)
-        incoming.replace(path)
-        _sync(path.parent)
+    def _aside(self) -> Path:
+        """Give a name that nobody looks for, and that is collected if it is left."""
+        incoming = self.root / INCOMING
+        self._make(incoming)
+        return incoming / f"{os.getpid()}-{token_hex(8)}"
 
-    def _make(self, folder: Path) -> None:
-        """Make a folder, and those above it, to last; what is above the root as usual."""
+    def _make(self, folder: Path, durable: bool = True) -> None:
+        """Make a folder, and those above it, to last; what is above the root as usual.
+
+        Only the folder itself may be made not to last. Those above it may be there for
+        what has to.
+        """
         if folder.is_dir():
             return
         self._make(folder.parent)
         is_ours = folder == self.root or self.root in folder.parents
         with suppress(FileExistsError):
             folder.mkdir(mode=_OWNER_FOLDER if is_ours else 0o777)
-        _sync(folder.parent)
+        if durable:
+            _sync(folder.parent)
 
     def get(self, path: str) -> bytearray:
         """Read a file; what was cut off while it was read is missing.
@@ -158,6 +207,31 @@ class Folder:
         _sync((self.root / path).parent)
         return True
 
+    def remove_tree(self, folder: str) -> None:
+        """Remove a folder with all that is in it; a missing one is no error.
+
+        To others it is gone at once, and never seen with a part of what was in it.
+
+        Raises
+        ------
+        OSError
+            If it cannot be removed.
+        """
+        if not (self.root / folder).is_dir():
+            return
+        aside = self._aside()
+        # Another may be removing it too; and what is collected here, is meant to go.
+        with suppress(FileNotFoundError):
+            (self.root / folder).rename(aside)
+            shutil.rmtree(aside)
+
+    def names(self, folder: str) -> list[str]:
+        """Give the names of what is directly in a folder; none if it is not there."""
+        try:
+            return os.listdir(self.root / folder)  # noqa: PTH208 - as cheap as can be
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def walk(self, folder: str) -> Iterator[tuple[str, int]]:
         """Give path and size of each file in a folder and in the folders within."""
         with suppress(FileNotFoundError), os.scandir(self.root / folder) as entries:
@@ -187,6 +261,40 @@ def _is_own(path: Path) -> bool:
         # What this process makes there will be its own.
         return True
     return about.st_uid == os.geteuid() and not about.st_mode & _OTHERS_WRITE
+
+
+def _named_too(incoming: Path, target: Path, data: bytes) -> bool:
+    """Give a file its name, or where it can have only one, write another; False if it is taken."""
+    try:
+        os.link(incoming, target)
+    except FileExistsError:
+        # Over a network the answer may be lost, and the system asks again.
+        return incoming.samefile(target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with suppress(FileExistsError):
+            _fill(target, [data], durable=True)
+            return True
+        return False
+    return True
+
+
+def _fill(path: Path, chunks: Sequence[Any], *, durable: bool) -> None:
+    """Write a file that is not there yet; if that fails, nothing is left of it."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_FILE)
+    try:
+        try:
+            for chunk in chunks:
+                _write(fd, memoryview(chunk).cast("B"))
+            if durable:
+                os.fsync(fd)
+        finally:
+            os.close(fd)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def _write(fd: int, view: memoryview) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from nbflow.definition import Options
+from nbflow.options import Options
 from nbflow.regions import Region, contracted, regions
 from nbflow.topology import Topology
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from nbflow.absence import Absent, first_absent, gathered_list
+from nbflow.callables import natural_name
 from nbflow.calling import invoke
 from nbflow.copies import own_copy
 from nbflow.decision import holds
-from nbflow.definition import natural_name
 from nbflow.demand import Guard
 from nbflow.errors import SignatureError, quoted
 from nbflow.expression import (
@@ -127,7 +127,8 @@ def items_of(axis: Axis, value_of: ValueOf) -> Any:
 def following(absent: Absent, name: str) -> Absent:
     """Say what an absent input means for a step: it is absent for the same cause."""
     culprit = absent.culprit if absent.failed or absent.collected else name
-    return Absent(culprit, absent.following().reason, absent.failed, absent.collected)
+    reason = absent.following().reason
+    return Absent(culprit, reason, absent.failed, absent.collected, absent.doubt)
 
 
 def barred(

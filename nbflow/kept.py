@@ -24,3 +24,7 @@ class Kept(NamedTuple):
     codec: str
     nbytes: int
     data: bytes | None = None
+
+    def __repr__(self) -> str:
+        where = "in the record" if self.data is not None else self.hash[:12]
+        return f"Kept({where}, {self.codec}, {self.nbytes:,} bytes)"

@@ -4,19 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
+import warnings
+from collections.abc import Mapping
 from typing import Any
 
+from nbflow.archive import Archive, obstacle, passing_store
 from nbflow.cluster import current_client
-from nbflow.engine import Execution
-from nbflow.errors import FlowError, UnsupportedError, did_you_mean, quoted
+from nbflow.drive import Drive, shapes
+from nbflow.entry import Entry
+from nbflow.errors import (
+    FlowError,
+    IdempotencyError,
+    StoreError,
+    UnsupportedError,
+    did_you_mean,
+    quoted,
+)
 from nbflow.evaluate import bound_params
 from nbflow.flow import Flow
-from nbflow.run import Run, begun, new_run_id
+from nbflow.history import loaded
+from nbflow.options import checked_checkpoint
+from nbflow.owner import Owner
+from nbflow.record import Record
+from nbflow.run import Run, new_run_id, remember
+from nbflow.sketch import Sketch
+from nbflow.state import RunState
+from nbflow.topology import Topology
 
 # So long after an interrupt a second one cancels the run.
 _SECOND_THOUGHTS_SECONDS = 1.0
-_OPTIONS = ("params", "cluster", "raise_on_error")
-_LATER = ("store", "key", "display", "checkpoint", "fail_fast")
+_OPTIONS = ("params", "cluster", "raise_on_error", "store", "key", "checkpoint")
+_LATER = ("display", "fail_fast")
+_LONGEST_KEY = 1_000
 
 
 def submit(
@@ -24,6 +44,9 @@ def submit(
     *inputs: Any,
     params: dict[str, Any] | None = None,
     cluster: Any = None,
+    store: Any = None,
+    key: str | None = None,
+    checkpoint: bool | str = "auto",
     **later: Any,
 ) -> Run:
     """Start a flow on Dask, and return at once.
@@ -38,6 +61,16 @@ def submit(
         Values of the flow's parameters.
     cluster
         A scheduler's address, a client or a cluster, instead of the current one.
+    store
+        Where the run is written down, with its results: a folder, a URL that fsspec
+        knows, or False for nowhere. Otherwise ``NBFLOW_STORE`` says, or else it is
+        ``.nbflow`` beside the notebook.
+    key
+        What names the run once and for all: the same key and flow give the run that
+        there is.
+    checkpoint
+        Whether results are kept of which their steps say nothing: ``"auto"``, True or
+        False.
     later
         Options that do not work in this version.
 
@@ -49,13 +82,136 @@ def submit(
         If something in it cannot be sent to the workers.
     ClusterError
         If there is no cluster.
+    StoreError
+        If the run cannot be written down.
+    IdempotencyError
+        If the key is that of a run of another flow.
     """
     _refuse(later)
+    policy = checked_checkpoint(checkpoint)
+    checked_key(key)
     ready = flow.ready(*inputs)
     bound = bound_params(ready.topology, params or {})
-    client = current_client(cluster)
-    execution = Execution(ready.topology, bound, client, new_run_id(), flow.name)
-    return begun(ready, execution, bound)
+    archive = None if store is False else _archive(store, ready.topology, key)
+    if key is not None and archive is None:
+        raise StoreError(
+            f"the key {quoted(key)} names a run in its record, and store=False keeps none; leave "
+            f"one of them out"
+        )
+    if archive is None:
+        return _started(ready, bound, cluster, None, policy, None)
+    sketch = Sketch.of(ready, bound)
+    if key is not None:
+        known = archive.journal.keyed(key)
+        if known is not None:
+            return _existing(known, sketch, archive, cluster)
+    return _started(ready, bound, cluster, archive, policy, (sketch, key))
+
+
+def _started(
+    ready: Flow,
+    params: Mapping[str, Any],
+    cluster: Any,
+    archive: Archive | None,
+    policy: bool | str,
+    named: tuple[Sketch, str | None] | None,
+) -> Run:
+    topology, client = ready.topology, current_client(cluster)
+    started = time.time()
+    state = RunState.planned(new_run_id(), ready.name, shapes(topology), started)
+    record = Record(state, None if archive is None else archive.journal)
+    kept = None
+    if archive is None:
+        has_effects = any(n.call.definition.options.has_effect for n in topology.nodes)
+        kept = passing_store(record) if has_effects else None
+        policy = False
+    drive = Drive(topology, params, client, record, archive, policy, store=kept)
+    drive.prepare()
+    if archive is not None and named is not None:
+        sketch, key = named
+        # The identity takes long to work out, and tells what a key is of.
+        identity = "" if key is None else sketch.identity
+        entry = entry_of(state, identity, archive, key)
+        found = archive.journal.begin(entry, sketch.packed(), Owner.here())
+        if found.id != entry.id:
+            return _existing(found, sketch, archive, cluster)
+        record.hold(found.epoch)
+    run = Run(record, dict(params), flow=ready, drive=drive, archive=archive)
+    remember(run)
+    drive.start()
+    run.watch()
+    return run
+
+
+def entry_of(
+    state: RunState, identity: str, archive: Archive, key: str | None, parent: str | None = None
+) -> Entry:
+    """Make the entry of a run in the journal.
+
+    Parameters
+    ----------
+    state, identity
+        The run, and what tells its flow and its inputs from others.
+    archive, key, parent
+        Where it is written down, what names it, and the run that it goes on from.
+    """
+    status = str(state.status)
+    return Entry(
+        state.run_id,
+        state.name,
+        status,
+        state.started,
+        steps=len(state.steps),
+        key=key,
+        identity=identity,
+        store=archive.store.url,
+        parent=parent,
+    )
+
+
+def _existing(entry: Entry, sketch: Sketch, archive: Archive, cluster: Any) -> Run:
+    """Give the run that a key names, and go on with it if it has stopped."""
+    if entry.identity != sketch.identity:
+        raise IdempotencyError(
+            f"the key {quoted(entry.key or '')} is that of run {quoted(entry.id)} of flow "
+            f"{quoted(entry.flow)}, and this is another flow, or has other inputs or parameters; "
+            f"take another key, or look at nbflow.load({entry.id!r})"
+        )
+    run = loaded(entry.id, archive)
+    if run.can_be_resumed:
+        return run.resume(cluster=cluster)
+    return run
+
+
+def checked_key(key: Any) -> None:
+    """Refuse what cannot name a run.
+
+    Raises
+    ------
+    IdempotencyError
+        If it is no text, blank, or very long.
+    """
+    if key is None:
+        return
+    if not isinstance(key, str) or not key.strip() or "\0" in key or len(key) > _LONGEST_KEY:
+        shown = quoted(key) if isinstance(key, str) else repr(key)
+        raise IdempotencyError(
+            f"the key is {shown}; expected is a text that is not blank, of up to "
+            f"{_LONGEST_KEY:,} characters, such as 'daily-2026-11-21'"
+        )
+
+
+def _archive(store: Any, topology: Topology, key: str | None) -> Archive | None:
+    """Give the archive, or go without where nobody has asked for one and none can be made."""
+    archive = Archive.of(store)
+    problem = obstacle(archive)
+    if problem is None:
+        return archive
+    wanted = store is not None or key is not None
+    if wanted or any(node.call.definition.options.has_effect for node in topology.nodes):
+        raise StoreError(problem)
+    warnings.warn(f"nothing is written down of this run: {problem}", RuntimeWarning, stacklevel=4)
+    return None
 
 
 def run(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -> Run:

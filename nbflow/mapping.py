@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from itertools import islice
 from typing import Any
 
-from nbflow.definition import Definition, Options
+from nbflow.definition import Definition
 from nbflow.errors import FlowError, SignatureError, did_you_mean, quoted
 from nbflow.expression import (
     Axis,
@@ -25,6 +25,7 @@ from nbflow.expression import (
 from nbflow.feeding import over
 from nbflow.flow import Composable, Flow, gathered, lift
 from nbflow.items import MOST_UNSIZED, check_labels, elements_of, is_frame, read_label
+from nbflow.options import Options
 from nbflow.outline import outline
 from nbflow.rebuilding import supplied
 from nbflow.retry import whole_number

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from nbflow.decision import Decision
 from nbflow.definition import Definition
 from nbflow.demand import Guard
 from nbflow.errors import TransferError, quoted
+from nbflow.evidence import Evidence
 from nbflow.expression import (
     Axis,
     Const,
@@ -22,11 +23,13 @@ from nbflow.expression import (
     ListOf,
     Node,
     ParamRef,
+    nodes_in,
     transformed,
 )
 from nbflow.plan import Plan
+from nbflow.recollection import Recollection
 from nbflow.regions import Part, Region, part_of
-from nbflow.segment import Block, Lane, Segment
+from nbflow.segment import Block, Lane
 from nbflow.size import size_of
 from nbflow.topology import Topology
 from nbflow.transfer import Parcel, dumps, dumps_by_name
@@ -69,6 +72,17 @@ class Work:
         many levels of the tree are computed, where that is not all of them.
     collect
         Whether a failure is put aside.
+    must_keep, last, checkpoint
+        Whether the result is kept in any case, since what follows is decided by it;
+        whether it is a part of what the flow gives; and what the step says of it.
+    undo, element, label
+        Whether the step is undone, and which element of it: its number and its name.
+    before
+        How many attempts were made before the run was resumed, and how many of them
+        count for its policy.
+    delay, due
+        How many seconds it waits before its first attempt; and when that is over, in
+        seconds since the epoch, if it was waiting when the run stopped.
     """
 
     position: int
@@ -83,6 +97,19 @@ class Work:
     split_every: int | None = None
     collect: bool = False
     levels: int | None = None
+    must_keep: bool = False
+    last: bool = False
+    checkpoint: bool | str = "auto"
+    undo: bool = False
+    element: int | None = None
+    label: int | str | None = None
+    before: tuple[int, int] = (0, 0)
+    delay: float | None = None
+    due: float | None = None
+
+    def made(self, attempt: int) -> int:
+        """Say how many attempts were made in all, given how many count for the policy."""
+        return self.before[0] - self.before[1] + max(1, attempt)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,6 +140,28 @@ class Loop:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Keeping:
+    """Where the tasks of a run keep what must not be lost.
+
+    Attributes
+    ----------
+    evidence
+        Where claims and receipts are, and results beside them.
+    store_id
+        What tells the store from another one at the same place of another machine.
+    epoch
+        Which time the run is driven.
+    checkpoint
+        What the run says of results of which their steps say nothing.
+    """
+
+    evidence: Evidence
+    store_id: str
+    epoch: int
+    checkpoint: bool | str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Order:
     """What one Dask task is to do.
 
@@ -134,6 +183,12 @@ class Order:
         Which lane of those that share the work.
     block
         Which part of the tree of the one step is computed.
+    keeping
+        Where results are kept, and what is known from before; None if nothing is kept.
+    number
+        Which segment of the plan it is.
+    memory
+        What is known of steps, by position.
     """
 
     topic: str
@@ -148,6 +203,9 @@ class Order:
     stop: int = 0
     lane: Lane | None = None
     block: Block | None = None
+    keeping: Keeping | None = None
+    number: int = 0
+    memory: Mapping[int, Recollection] = field(default_factory=dict)
 
     @property
     def works(self) -> tuple[Work, ...]:
@@ -158,6 +216,35 @@ class Order:
         return tuple(
             work for part in parts for work in ((part,) if isinstance(part, Work) else part.works)
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Past:
+    """What is known of a run from before it stopped.
+
+    Attributes
+    ----------
+    memory
+        What is known of steps, by position.
+    attempts
+        How many attempts were made, and how many of them count for the policy.
+    due
+        When steps may begin that were waiting, in seconds since the epoch.
+    """
+
+    memory: Mapping[int, Recollection] = field(default_factory=dict)
+    attempts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
+    due: Mapping[int, float] = field(default_factory=dict)
+
+
+def _decisive(topology: Topology) -> frozenset[int]:
+    """Find the steps whose value decides what else is done: arms taken, and elements."""
+    found = {n for n, node in enumerate(topology.nodes) if node.call.decision is not None}
+    for node in topology.nodes:
+        for axis in () if node.axis is None else node.axis.lineage:
+            if axis.items is not None and not isinstance(axis.items, (Const, ListOf)):
+                found.update(topology.index[id(each)] for each in nodes_in(axis.items))
+    return frozenset(found)
 
 
 class Orders:
@@ -172,6 +259,8 @@ class Orders:
         run: str,
         run_id: str,
         sender: tuple[str, int],
+        keeping: Keeping | None = None,
+        past: Past | None = None,
     ) -> None:
         self.topology = topology
         self.plan = plan
@@ -180,11 +269,15 @@ class Orders:
         self.run = run
         self.run_id = run_id
         self.sender = sender
+        self.keeping = keeping
+        self.past = past or Past()
+        self.last = {topology.index[id(node)] for node in nodes_in(topology.value)}
+        self.decisive = _decisive(topology)
         self.shared: dict[str, Parcel] = {}
         self._shared_keys: dict[int, str | None] = {}
         self._packed: dict[int, bytes] = {}
 
-    def parcel(self, segment: Segment) -> tuple[Parcel, tuple[str, ...]]:
+    def parcel(self, number: int) -> tuple[Parcel, tuple[str, ...]]:
         """Pack the order of a segment; also name the large constants that it needs.
 
         Raises
@@ -192,7 +285,7 @@ class Orders:
         TransferError
             Naming the step whose function or argument cannot be pickled.
         """
-        writer = _Writer(self, segment)
+        writer = _Writer(self, number)
         order = writer.order()
         try:
             return Parcel.of(order), tuple(writer.needed)
@@ -234,7 +327,11 @@ class Orders:
             If it cannot be pickled.
         """
         if id(definition) not in self._packed:
-            options = None if definition.options.plain else definition.options
+            # How it is undone is not needed to do it.
+            wanted = definition.options
+            if wanted.compensate is not None:
+                wanted = replace(wanted, compensate=None, effect=True)
+            options = None if wanted.plain else wanted
             try:
                 self._packed[id(definition)] = _packed((definition.fn, options))
             except Exception as error:
@@ -249,10 +346,11 @@ class Orders:
 class _Writer:
     """Writes one order."""
 
-    def __init__(self, orders: Orders, segment: Segment) -> None:
+    def __init__(self, orders: Orders, number: int) -> None:
         self.orders = orders
         self.topology = orders.topology
-        self.segment = segment
+        self.number = number
+        self.segment = orders.plan.segments[number]
         self.needed: dict[str, None] = {}
         self._functions: dict[bytes, int] = {}
 
@@ -276,7 +374,17 @@ class _Writer:
             segment.stop,
             segment.lane,
             segment.block,
+            orders.keeping,
+            self.number,
+            self._memory(),
         )
+
+    def _memory(self) -> dict[int, Recollection]:
+        segment, memory = self.segment, self.orders.past.memory
+        found = {each: memory[each] for each in segment.positions if each in memory}
+        if segment.region is not None and segment.lane is None:
+            found = {n: each.within(segment.start, segment.stop) for n, each in found.items()}
+        return found
 
     def _parts(self, unit: tuple[int, ...]) -> tuple[Part, ...]:
         """Nest the mapped steps among those of a member of a capped group."""
@@ -338,6 +446,12 @@ class _Writer:
             call.decision,
             call.split_every,
             node.axis is not None and node.axis.collect,
+            must_keep=position in self.orders.decisive,
+            last=position in self.orders.last,
+            checkpoint=call.definition.options.checkpoint,
+            before=self.orders.past.attempts.get(position, (0, 0)),
+            delay=call.definition.options.delay,
+            due=self.orders.past.due.get(position),
         )
 
 

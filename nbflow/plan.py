@@ -79,7 +79,7 @@ class Plan:
             if isinstance(part, Region):
                 numbers = {n for each in part.positions for n in dead.get(each, ())}
                 again.update(dict.fromkeys(part.positions, (part, numbers)) if numbers else {})
-        later = _depending(topology, again)
+        later = depending(topology, again)
         homes = [() if n in later else each for n, each in enumerate(self.homes)]
         cutter = Cutter(topology, threads, list(self.segments), homes)
         once = {id(region): (region, n) for p, (region, n) in again.items() if p not in later}
@@ -119,7 +119,7 @@ class Redrive:
     later: frozenset[int]
 
 
-def _depending(topology: Topology, positions: Iterable[int]) -> set[int]:
+def depending(topology: Topology, positions: Iterable[int]) -> set[int]:
     """Find all steps that depend on the elements of some maps as a whole."""
     start = set(positions)
     inside = {each: topology.nodes[each].axis for each in start}

@@ -6,10 +6,12 @@ import time
 from typing import Any
 
 from nbflow.absence import Absent
-from nbflow.attempt import Outcome
 from nbflow.errors import quoted
 from nbflow.events import DeadLetter, ElementRecords, ErrorRecord, Event, InnerLetter, Status
 from nbflow.failure import cut
+from nbflow.keeper import Keeper
+from nbflow.kept import Kept
+from nbflow.outcome import Outcome
 from nbflow.outline import valid
 from nbflow.preview import Preview
 from nbflow.recorder import Recorder
@@ -23,9 +25,21 @@ _SHOWN = 500
 class Portions:
     """The elements of one mapped step that have ended in this task."""
 
-    def __init__(self, name: str, recorder: Recorder, start: int = 0) -> None:
+    def __init__(
+        self,
+        name: str,
+        recorder: Recorder,
+        start: int = 0,
+        keeper: Keeper | None = None,
+        wish: bool | str = "auto",
+        *,
+        last: bool = False,
+    ) -> None:
         self.name = name
         self.recorder = recorder
+        self.keeper = keeper
+        self.wish = wish
+        self.last = last
         self.nbytes = 0
         self._told = False
         self._clear(start)
@@ -45,6 +59,8 @@ class Portions:
         self.letters: dict[int, DeadLetter] = {}
         self.aside: list[int] = []
         self.inside: dict[int, tuple[InnerLetter, ...]] = {}
+        self.values: list[Any] = []
+        self.kept: list[tuple[int, int, Kept]] = []
         self.rows: int | None = 0
         self.columns: int | None = 0
         self.bytes = 0
@@ -84,6 +100,8 @@ class Portions:
         else:
             self.statuses.append(Status.COMPLETED)
         self.seconds.append(outcome.seconds)
+        if self.keeper is not None:
+            self._note(number, outcome)
         if outcome.inside:
             self.inside[number] = outcome.inside
         if log:
@@ -94,6 +112,15 @@ class Portions:
             self.labels[number] = label
         if outcome.look is not None:
             self._measure(number, outcome.look)
+
+    def _note(self, number: int, outcome: Outcome) -> None:
+        """Hold on to a value until it is decided whether it is kept."""
+        there = outcome.error is None and type(outcome.value) is not Absent
+        if outcome.kept is not None:
+            # It is kept with its receipt.
+            self.kept.append((number, number + 1, outcome.kept))
+            there = False
+        self.values.append(outcome.value if there else None)
 
     def put_aside(self, number: int, item: Any) -> None:
         """Keep what a failed element was computed from."""
@@ -115,6 +142,8 @@ class Portions:
         if not self.statuses and (self._told or not last):
             return
         self._told = True
+        if self.keeper is not None:
+            self._keep(self.keeper)
         records = ElementRecords(
             self.start,
             tuple(self.statuses),
@@ -132,6 +161,7 @@ class Portions:
             self.letters,
             frozenset(self.aside),
             self.inside,
+            tuple(self.kept),
         )
         now = time.time()
         status = Status.FAILED if records.failed else Status.COMPLETED
@@ -147,6 +177,15 @@ class Portions:
             )
         )
         self._clear(self.start + len(records.statuses))
+
+    def _keep(self, keeper: Keeper) -> None:
+        """Keep the values of this portion, if they are worth it."""
+        covered = {number for start, stop, _ in self.kept for number in range(start, stop)}
+        there = [s is Status.COMPLETED for s in self.statuses]
+        wanted = [ok and n not in covered for n, ok in enumerate(there, self.start)]
+        if not any(wanted) or not keeper.wants(self.wish, self.values, self.bytes, last=self.last):
+            return
+        self.kept += keeper.keep_elements(self.start, self.values, wanted)
 
 
 def letter(item: Any) -> DeadLetter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from nbflow.definition import Definition, Options
+from nbflow.definition import Definition
 from nbflow.errors import SignatureError
 from nbflow.expression import (
     Axis,
@@ -19,6 +19,7 @@ from nbflow.expression import (
     transformed,
 )
 from nbflow.items import elements_of, is_frame
+from nbflow.options import Options
 from nbflow.topology import Topology
 
 

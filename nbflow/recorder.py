@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import threading
 import time
+from collections.abc import Callable
 
 from distributed import get_worker
 
@@ -20,11 +21,19 @@ class Recorder:
     A step that has ended before anybody could hear of its start is told of once. A
     step that goes on is told of by a thread of the process, so that it is seen to
     run even if it never comes back.
+
+    Parameters
+    ----------
+    topic, run
+        Where events go, and of which run they are.
+    leave
+        Leaves events that say where results are kept where others find them too.
     """
 
-    def __init__(self, topic: str, run: str) -> None:
+    def __init__(self, topic: str, run: str, leave: Callable[[bytes], None] | None = None) -> None:
         self.topic = topic
         self.run = run
+        self._leave = leave
         self.worker = get_worker()
         self.address = self.worker.address
         self._events: list[Event] = []
@@ -74,7 +83,13 @@ class Recorder:
                 events.append(Event(name, Status.RUNNING, at, attempt, self.address))
             if events:
                 packed = pickle.dumps(events, protocol=PROTOCOL)
+                if self._leave is not None and any(map(_has_kept, events)):
+                    self._leave(packed)
                 self.worker.log_event(self.topic, (self.run, packed))
+
+
+def _has_kept(event: Event) -> bool:
+    return event.kept is not None or (event.elements is not None and bool(event.elements.kept))
 
 
 class _Flusher:

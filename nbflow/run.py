@@ -5,25 +5,38 @@ from __future__ import annotations
 import threading
 import time
 import uuid
+from collections.abc import Mapping
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from nbflow.absence import Absent
+from nbflow.absence import Absent, gathered_list
 from nbflow.address import addressed
+from nbflow.archive import Archive, is_own_record
 from nbflow.callbacks import failures_of, notify
 from nbflow.deterministic import is_deterministic
-from nbflow.engine import Execution
-from nbflow.errors import FlowError, RunCancelledError, RunError, RunTimeoutError, quoted
+from nbflow.drive import Drive, sinks
+from nbflow.errors import (
+    FlowError,
+    RunCancelledError,
+    RunError,
+    RunTimeoutError,
+    StoreError,
+    quoted,
+)
 from nbflow.events import Event, Status
-from nbflow.expression import ParamRef, nodes_in
-from nbflow.failure import revived
+from nbflow.expression import ParamRef
+from nbflow.failure import in_words, revived
 from nbflow.flow import Flow
 from nbflow.inputs import resolve
+from nbflow.keeper import value_kept
+from nbflow.recollection import Library, recollected
+from nbflow.record import Record
 from nbflow.replay import replayed
 from nbflow.retry import finite_number
+from nbflow.sketch import Sketch
 from nbflow.state import RunState
 from nbflow.summary import (
-    dead_of,
     element_of,
     first_failed,
     keys_of,
@@ -44,8 +57,8 @@ _HANDLERS_SECONDS = 30.0
 class Run:
     """One execution of a flow: its status, its steps, and every result.
 
-    Made by ``flow.run()`` and ``flow.submit()``. Results stay on the workers until
-    they are asked for.
+    Made by ``flow.run()`` and ``flow.submit()``, and by `nbflow.load` in any later
+    process. Results stay on the workers until they are asked for.
 
     Examples
     --------
@@ -56,10 +69,23 @@ class Run:
     >>> run["range"]  # doctest: +SKIP
     """
 
-    def __init__(self, flow: Flow, execution: Execution, params: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        record: Record,
+        params: Mapping[str, Any],
+        *,
+        flow: Flow,
+        drive: Drive | None = None,
+        archive: Archive | None = None,
+        sketch: Sketch | None = None,
+    ) -> None:
         self.flow = flow
-        self.params = params
-        self._execution = execution
+        self.params = dict(params)
+        self._record = record
+        self._drive = drive
+        self._archive = archive
+        # Of a run that was loaded: what it takes to go on with it.
+        self._sketch = sketch
         self._errors: dict[str, BaseException] = {}
         self._tracebacks: dict[int, TracebackType | None] = {}
         self._noted = False
@@ -71,7 +97,7 @@ class Run:
     @property
     def state(self) -> RunState:
         """The fold over all events so far."""
-        return self._execution.state
+        return self._record.state
 
     @property
     def id(self) -> str:
@@ -85,14 +111,18 @@ class Run:
 
     @property
     def status(self) -> Status:
-        """One of ``running``, ``completed``, ``failed``, ``cancelled``."""
-        return self.state.status
+        """How it is, as a word.
+
+        ``pending``, ``running``, ``completed``, ``failed``, ``cancelled``,
+        ``compensated`` or ``interrupted``; ended only when that is written down.
+        """
+        return self._record.status
 
     @property
     def events(self) -> list[Event]:
         """Everything that has happened so far, in the order in which it was heard."""
-        with self._execution.changed:
-            return list(self._execution.events)
+        with self._record.changed:
+            return list(self._record.events)
 
     @property
     def steps(self) -> pd.DataFrame:
@@ -120,7 +150,15 @@ class Run:
             raise FlowError(
                 f"the timeout is {timeout!r}; it must be a finite number of seconds, or None"
             )
-        return self._execution.wait(timeout)
+        return self._follow(timeout)
+
+    def _follow(self, timeout: float | None) -> bool:
+        """Wait for the end, also of a run that another process drives."""
+        if self._drive is not None or self._archive is None:
+            return self._record.wait(timeout)
+        from nbflow.following import followed
+
+        return followed(self, timeout)
 
     # Results
 
@@ -141,9 +179,8 @@ class Run:
                 f"with .result(), or look at .steps"
             )
         self.raise_for_error()
-        topology = self._execution.topology
-        positions = sorted({topology.index[id(node)] for node in nodes_in(topology.value)})
-        values = self._execution.values(positions)
+        topology = self._topology
+        values = self._values(sinks(topology))
 
         def value_of(leaf: Any) -> Any:
             if isinstance(leaf, ParamRef):
@@ -173,10 +210,79 @@ class Run:
             raise RunError(
                 f"step {quoted(step)} has no value: it is {status}; {reason or 'look at run.steps'}"
             ) from self.error(step)
-        position = self._execution.topology.positions[name]
+        position = self._topology.positions[name]
         if element is not None:
-            return self._execution.element(position, element)
-        return self._execution.values([position])[position]
+            return self._element(position, element)
+        return self._values([position])[position]
+
+    @property
+    def _topology(self) -> Any:
+        return self.flow.topology if self._drive is None else self._drive.topology
+
+    def _values(self, positions: list[int]) -> dict[int, Any]:
+        """Fetch the results of nodes: from the workers, or from where they are kept."""
+        execution = None if self._drive is None else self._drive.execution
+        if execution is None:
+            return {position: self._kept(position) for position in positions}
+        try:
+            return execution.values(positions)
+        except RunError as lost:
+            try:
+                return {position: self._kept(position) for position in positions}
+            except (RunError, StoreError):
+                raise lost from lost.__cause__
+
+    def _element(self, position: int, number: int) -> Any:
+        execution = None if self._drive is None else self._drive.execution
+        if execution is None:
+            return self._kept_element(position, number)
+        try:
+            return execution.element(position, number)
+        except RunError as lost:
+            try:
+                return self._kept_element(position, number)
+            except (RunError, StoreError):
+                raise lost from lost.__cause__
+
+    def _kept(self, position: int) -> Any:
+        """Read a result from where it is kept.
+
+        Raises
+        ------
+        RunError
+            If it was not kept.
+        StoreError
+            If it is missing or damaged.
+        """
+        name = self._topology.names[position]
+        state = self.state.steps[name]
+        known = recollected(state)
+        if known is None:
+            return Absent(name, state.reason or f"{name} is {state.status}")
+        library = self._library
+        try:
+            if not state.mapped:
+                return library.opened(known.value)
+            total = state.total or 0
+            return gathered_list(library.all_opened([known.element(n) for n in range(total)]))
+        except RunError as error:
+            raise RunError(f"step {quoted(name)}: {error}") from error
+
+    def _kept_element(self, position: int, number: int) -> Any:
+        known = recollected(self.state.steps[self._topology.names[position]])
+        value = None if known is None else known.element(number)
+        if value is None or type(value) is Absent:
+            raise RunError(f"there is no element {number}")
+        return self._library.opened(value)
+
+    @property
+    def _library(self) -> Library:
+        return Library(partial(value_kept, None if self._archive is None else self._archive.store))
+
+    @property
+    def _trusted(self) -> bool:
+        """Whether exceptions and inputs may be unpickled: nobody else has written them."""
+        return self._drive is not None or self._archive is None or is_own_record(self._archive)
 
     def __getitem__(self, step: Any) -> pd.DataFrame:
         """Give the result of a step as a DataFrame."""
@@ -210,7 +316,7 @@ class Run:
             return None
         key = name if element is None else f"{name}[{element}]"
         if key not in self._errors:
-            error = self._errors[key] = revived(record)
+            error = self._errors[key] = revived(record if self._trusted else in_words(record))
             self._tracebacks[id(error)] = error.__traceback__
         return self._errors[key]
 
@@ -235,7 +341,13 @@ class Run:
         Running steps see it in ``nbflow.context().cancelled``. What has finished stays
         readable. Of a run that has ended, or was cancelled before, nothing changes.
         """
-        self._execution.cancel()
+        if self._drive is not None:
+            self._drive.cancel()
+            return
+        if not self.status.final:
+            raise RunError(
+                f"run {quoted(self.id)} is driven by another process, and can be cancelled there"
+            )
 
     @property
     def dead_letters(self) -> pd.DataFrame:
@@ -243,7 +355,7 @@ class Run:
 
         Columns are ``step``, ``element``, ``input``, ``error`` and ``attempts``.
         """
-        return letters_table(self.state)
+        return letters_table(self.state, trusted=self._trusted)
 
     def redrive(self) -> Run:
         """Compute the elements that were put aside again, then what depends on them.
@@ -255,16 +367,110 @@ class Run:
         RunError
             If nothing was put aside, or the run has not ended.
         """
-        if not self.status.final:
-            raise RunError(f"run {quoted(self.id)} is {self.status}; wait for its end first")
-        positions = self._execution.topology.positions
-        dead = {positions[name]: numbers for name, numbers in dead_of(self.state).items()}
-        if not dead:
-            raise RunError(
-                f"run {quoted(self.id)} has no dead letters, so there is nothing to redrive; "
-                f'they come from .map(on_error="collect")'
-            )
-        return begun(self.flow, self._execution.redriven(dead, new_run_id()), self.params)
+        from nbflow.redriving import redrive
+
+        return redrive(self)
+
+    # Going on
+
+    @property
+    def can_be_resumed(self) -> bool:
+        """Whether the run has stopped before its end, or ended in failure."""
+        from nbflow.resuming import can_be_resumed
+
+        return can_be_resumed(self)
+
+    def plan_of_resume(
+        self, flow: Flow | None = None, *, renamed: Mapping[str, str] | None = None
+    ) -> pd.DataFrame:
+        """Tell what `resume` would do: for each step a decision, and its reason.
+
+        Parameters
+        ----------
+        flow, renamed
+            As for `resume`.
+        """
+        from nbflow.resuming import plan_of_resume
+
+        return plan_of_resume(self, flow, renamed)
+
+    def resume(
+        self,
+        flow: Flow | None = None,
+        *,
+        cluster: Any = None,
+        renamed: Mapping[str, str] | None = None,
+        force: bool = False,
+        checkpoint: bool | str = "auto",
+    ) -> Run:
+        """Go on with a run that has stopped, and return at once, like `submit`.
+
+        Steps and elements that had ended well are reused, the others run. What is done
+        with each is shown before it begins.
+
+        Parameters
+        ----------
+        flow
+            The flow as it is now. Of those steps that have changed, pure ones run again,
+            and what follows them; what has an effect is not repeated. Without it, the
+            code is that of the first time.
+        cluster
+            As for `submit`.
+        renamed
+            What steps are called now, by the names that they had.
+        force
+            Whether to take the run from a process that still drives it.
+        checkpoint
+            As for `submit`.
+
+        Raises
+        ------
+        RunError
+            If it is running, has nothing left to do, or was rolled back.
+        FlowError
+            If the flow has other steps than the run.
+        """
+        from nbflow.resuming import resume
+
+        return resume(
+            self, flow, cluster=cluster, renamed=renamed or {}, force=force, checkpoint=checkpoint
+        )
+
+    def resolve(self, step: Any, **verdict: Any) -> Run:
+        """Say what became of a step that is in doubt; then `resume` goes on.
+
+        Parameters
+        ----------
+        step
+            The step, or the element, such as ``charge[3]``.
+        verdict
+            One of ``completed=value``, ``retry=True`` and ``failed=True``.
+
+        Raises
+        ------
+        RunError
+            If the step is not in doubt.
+        """
+        from nbflow.resolving import resolve
+
+        return resolve(self, step, verdict)
+
+    def undo(self, *, cluster: Any = None) -> Run:
+        """Undo what the run has done, by the ``compensate`` of its steps; return at once.
+
+        Parameters
+        ----------
+        cluster
+            As for `submit`.
+
+        Raises
+        ------
+        RunError
+            If the run has not ended, or nothing is there to undo.
+        """
+        from nbflow.resuming import undo
+
+        return undo(self, cluster)
 
     def replay(self, step: Any) -> Any:
         """Compute a step or an element once more, in this process, with the same inputs.
@@ -280,17 +486,13 @@ class Run:
         __tracebackhide__ = True
         name, element = self._found(step)
         self._wait_for(name)
-        execution = self._execution
         if element is None and self.state.steps[name].mapped:
             element = first_failed(self.state.steps[name])
-        return replayed(
-            execution.topology,
-            self.params,
-            execution.topology.positions[name],
-            element,
-            execution.values,
-            execution.element,
-        )
+        topology, params = self._topology, self.params
+        if self._drive is None and self._sketch is not None:
+            topology, params = self._sketch.flow().topology, self._sketch.values()
+        position = topology.positions[name]
+        return replayed(topology, params, position, element, self._values, self._element)
 
     def watch(self) -> None:
         """Call the handlers of the flow when the run has failed."""
@@ -322,10 +524,14 @@ class Run:
         """
         __tracebackhide__ = True
         state = self.state
+        if self._record.error is not None:
+            raise self._record.error
         if state.status in (Status.RUNNING, Status.PENDING, Status.COMPLETED):
             return
         if state.status is Status.CANCELLED:
             raise RunCancelledError(_cancelled(state))
+        if state.status is Status.INTERRUPTED:
+            raise RunError(f"run {quoted(self.id)} is interrupted: {state.reason}")
         failed = [each for each in state.steps.values() if each.status is Status.FAILED]
         failed.sort(key=lambda each: each.ended or 0.0)
         error = self.error(failed[0].name) if failed else None
@@ -334,21 +540,21 @@ class Run:
             raise RunError(f"run {quoted(self.id)} is {state.status}: {'; '.join(sorted(reasons))}")
         if not self._noted:
             self._noted = True
-            error.add_note(note_of(self.id, failed))
+            error.add_note(note_of(state, failed))
         # Each raise would otherwise add our frames to those of the raise before.
         raise error.with_traceback(self._tracebacks[id(error)])
 
     # Which step is meant
 
     def _found(self, step: Any) -> tuple[str, int | None]:
-        return addressed(step, self._execution.topology, self.state)
+        return addressed(step, self._topology, self.state)
 
     def _wait_for(self, name: str) -> None:
-        execution = self._execution
-        with execution.changed:
-            execution.changed.wait_for(
-                lambda: execution.state.status.final or execution.state.steps[name].status.final
-            )
+        record = self._record
+        if self._drive is None:
+            return
+        with record.changed:
+            record.changed.wait_for(lambda: record.settled or record.state.steps[name].status.final)
 
     # What it looks like
 
@@ -377,26 +583,10 @@ def new_run_id() -> str:
     return time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
 
 
-def begun(flow: Flow, execution: Execution, params: dict[str, Any]) -> Run:
-    """Start an execution, and remember its run as the last one of this process.
-
-    Parameters
-    ----------
-    flow, params
-        What is run.
-    execution
-        How it is run.
-
-    Raises
-    ------
-    TransferError
-        If something in it cannot be sent to the workers.
-    """
+def remember(run: Run) -> None:
+    """Take note of the run that was started last in this process."""
     global _last  # noqa: PLW0603 - the last run of the kernel
-    execution.start()
-    _last = Run(flow, execution, params)
-    _last.watch()
-    return _last
+    _last = run
 
 
 def last_run() -> Run:

@@ -6,216 +6,14 @@ nothing else knows how a run is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from nbflow.events import ElementRecords, ErrorRecord, Event, Status
-from nbflow.preview import Preview
+from nbflow.events import Event, Status
+from nbflow.stepstate import StepState, Undoing
+from nbflow.turns import Redriven, Resolved, Resumed, RollingBack
 
 _GOING = frozenset({Status.PENDING, Status.RUNNING, Status.RETRYING})
-
-
-@dataclass(frozen=True, slots=True)
-class StepState:
-    """How a step is, folded from its events.
-
-    Attributes
-    ----------
-    mapped
-        Whether it has elements.
-    total
-        How many; None for a plain step, and as long as it is not known.
-    done, failed, skipped, collected
-        How many elements have ended in whatever way, and in these; `collected` are
-        those that failed and were put aside.
-    elements
-        The records of the elements, in the order of arrival.
-    retry_at
-        When the next attempt comes, in seconds since the epoch, while it is awaited.
-    """
-
-    name: str
-    status: Status = Status.PENDING
-    attempts: int = 0
-    started: float | None = None
-    ended: float | None = None
-    seconds: float | None = None
-    worker: str = ""
-    preview: Preview | None = None
-    rows: int | None = None
-    columns: int | None = None
-    bytes: int | None = None
-    log: str = ""
-    error: ErrorRecord | None = None
-    reason: str = ""
-    total: int | None = None
-    done: int = 0
-    failed: int = 0
-    elements: tuple[ElementRecords, ...] = ()
-    skipped: int = 0
-    mapped: bool = False
-    collected: int = 0
-    spared: int = 0
-    retry_at: float | None = None
-
-    def apply(self, event: Event) -> StepState:
-        """Fold one event in.
-
-        A step that has ended stays as it ended: Dask may compute a pure step again,
-        and what was told to the user does not change for that.
-        """
-        if self.status.final:
-            return self
-        if event.total is not None and self.total is None:
-            self = replace(self, total=event.total)  # noqa: PLW0642
-        if event.elements is not None:
-            return self._apply_elements(event, event.elements)
-        if not event.status.final:
-            return self._apply_going(event)
-        ran = event.status in (Status.COMPLETED, Status.FAILED)
-        # It was about to run when it turned out not to be wanted.
-        unwanted = event.status is Status.SKIPPED and self.attempts == 1
-        started = event.at - (event.seconds or 0.0) if ran else None
-        started = started if self.started is None else self.started
-        look = event.preview
-        return replace(
-            self,
-            status=event.status,
-            attempts=max(self.attempts, event.attempt) if ran else self.attempts - unwanted,
-            started=None if unwanted else started,
-            ended=event.at,
-            seconds=event.seconds,
-            worker=event.worker,
-            preview=look,
-            rows=None if look is None else look.rows,
-            columns=None if look is None else look.columns,
-            bytes=None if look is None else look.bytes,
-            log=self.log + event.log,
-            error=event.error,
-            reason=event.reason,
-            retry_at=None,
-        )
-
-    def _apply_going(self, event: Event) -> StepState:
-        return replace(
-            self,
-            status=event.status,
-            attempts=max(self.attempts, event.attempt),
-            started=event.at if self.started is None else min(self.started, event.at),
-            worker=event.worker,
-            log=self.log + event.log,
-            reason=event.reason,
-            retry_at=event.retry_at,
-        )
-
-    def _apply_elements(self, event: Event, records: ElementRecords) -> StepState:
-        # A batch that Dask computes again tells of its elements in other portions.
-        for start, stop in _gaps(records.start, records.stop, self.elements):
-            self = self._apply_new(event, records.within(start, stop))  # noqa: PLW0642
-        if records.statuses or self.total:
-            return self
-        return self._apply_new(event, records)
-
-    def _apply_new(self, event: Event, records: ElementRecords) -> StepState:
-        done = self.done + len(records.statuses)
-        failed = self.failed + records.failed
-        skipped = self.skipped + len(records.reasons)
-        spared = self.spared + len(records.spared)
-        collected = self.collected + len(records.letters)
-        ended = self.total is not None and done >= self.total
-        elements = (*self.elements, records)
-        # What was only set aside, or not wanted, leaves the list shorter and nothing else.
-        status = Status.COMPLETED if ended else Status.RUNNING
-        if ended and failed:
-            status = Status.FAILED
-        elif ended and (skipped > spared or (spared == done and done and not _aside(elements))):
-            status = Status.SKIPPED
-        started = event.at - (event.seconds or 0.0)
-        started = started if self.started is None else min(self.started, started)
-        tried = max(self.attempts, event.attempt, max(records.attempts.values(), default=1))
-        unwanted = ended and done > 0 and skipped == done
-        return replace(
-            self,
-            status=status,
-            attempts=0 if unwanted else tried,
-            started=started,
-            ended=event.at if ended else None,
-            seconds=event.at - started if ended else None,
-            worker=event.worker if self.worker in ("", event.worker) else "several",
-            rows=_sum(self.rows, records.rows, first=not self.elements),
-            columns=records.columns if not self.elements else max_of(self.columns, records.columns),
-            bytes=(self.bytes or 0) + records.bytes,
-            error=_first_error(self, records),
-            done=done,
-            failed=failed,
-            skipped=skipped,
-            collected=collected,
-            spared=spared,
-            reason=_reason(elements, status),
-            elements=elements,
-            retry_at=None,
-        )
-
-    def without(self, numbers: Sequence[int]) -> StepState:
-        """Give the state before some of the elements were computed."""
-        fresh = StepState(self.name, total=self.total, mapped=True)
-        for part in self.elements:
-            event = Event(self.name, Status.RUNNING, self.started or 0.0)
-            for each in part.without(numbers):
-                fresh = fresh._apply_new(event, each)
-        return replace(fresh, status=Status.PENDING, started=None, worker="")
-
-
-def _first_error(state: StepState, records: ElementRecords) -> ErrorRecord | None:
-    """Give the error of the first element that failed, whichever was heard of first."""
-    if not records.failed:
-        return state.error
-    failed = [
-        (number, error)
-        for part in (*state.elements, records)
-        for number, error in part.errors.items()
-        if number not in part.letters
-    ]
-    return min(failed, key=lambda each: each[0])[1]
-
-
-def _aside(records: Iterable[ElementRecords]) -> bool:
-    """Tell whether any of the elements failed where failures are put aside, here or before."""
-    return any(part.letters or part.aside for part in records)
-
-
-def _reason(records: Iterable[ElementRecords], status: Status) -> str:
-    """Give the reason that matters: of a skip by failure before one by choice, the first one."""
-    if status in (Status.RUNNING, Status.COMPLETED):
-        return ""
-    reasons = [
-        (number in part.spared, number, reason)
-        for part in records
-        for number, reason in part.reasons.items()
-    ]
-    return min(reasons)[2] if reasons else ""
-
-
-def _gaps(start: int, stop: int, known: Iterable[ElementRecords]) -> Iterator[tuple[int, int]]:
-    """Give the parts of a range that no record is about yet."""
-    overlapping = [each for each in known if each.start < stop and start < each.stop]
-    for each in sorted(overlapping, key=lambda each: each.start):
-        if start < each.start:
-            yield start, each.start
-        start = max(start, each.stop)
-    if start < stop:
-        yield start, stop
-
-
-def _sum(left: int | None, right: int | None, *, first: bool) -> int | None:
-    if first:
-        return right
-    return None if left is None or right is None else left + right
-
-
-def max_of(left: int | None, right: int | None) -> int | None:
-    """Give the larger of two counts, either of which may be unknown."""
-    return None if left is None or right is None else max(left, right)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,10 +26,13 @@ class Shape:
         Whether it has elements.
     total
         How many, where that is known.
+    undoable
+        Whether what it has done is undone if the run fails.
     """
 
     mapped: bool = False
     total: int | None = None
+    undoable: bool = False
 
 
 PLAIN = Shape()
@@ -255,6 +56,9 @@ class RunState:
     steps: Mapping[str, StepState]
     status: Status = Status.RUNNING
     ended: float | None = None
+    reason: str = ""
+    undoable: frozenset[str] = frozenset()
+    rollback: RollingBack | None = None
 
     @classmethod
     def planned(cls, run_id: str, name: str, steps: Mapping[str, Shape], at: float) -> RunState:
@@ -265,63 +69,111 @@ class RunState:
         run_id, name
             What the run is called.
         steps
-            The names of the steps, with what is known of their elements.
+            The names of the steps, with what is known of them.
         at
             When the run was accepted, in seconds since the epoch.
         """
         fresh = {
-            name: StepState(name, total=shape.total, mapped=shape.mapped)
+            name: StepState.fresh(name, mapped=shape.mapped, planned=shape.total)
             for name, shape in steps.items()
         }
-        return cls(run_id, name, at, fresh)._settled(at)
+        undoable = frozenset(name for name, shape in steps.items() if shape.undoable)
+        return cls(run_id, name, at, fresh, undoable=undoable)._settled(at)
 
-    def again(
-        self,
-        run_id: str,
-        dead: Mapping[str, Sequence[int]],
-        later: Mapping[str, Shape],
-        at: float,
-    ) -> RunState:
-        """Make the state of a run that goes on from this one.
+    def redriven(self, run_id: str, turn: Redriven, at: float) -> RunState:
+        """Make the state of a run that begins as this one has ended.
 
         Parameters
         ----------
         run_id
             What the new run is called.
-        dead
-            The elements that are computed again, by step.
-        later
-            The steps that are computed again as a whole, with what is known of them.
+        turn
+            What is computed again.
         at
             When the run was accepted, in seconds since the epoch.
         """
         steps = {}
         for name, step in self.steps.items():
-            if name in later:
-                shape = later[name]
-                steps[name] = StepState(name, total=shape.total, mapped=shape.mapped)
-            elif name in dead:
-                steps[name] = step.without(dead[name])
+            if name in turn.later:
+                shape = step.mapped, step.planned
+                steps[name] = StepState.fresh(name, mapped=shape[0], planned=shape[1])
+            elif name in turn.dead:
+                steps[name] = step.without(turn.dead[name])
             else:
-                done = step.status is Status.COMPLETED
-                steps[name] = replace(step, status=Status.REUSED) if done else step
-        return RunState(run_id, self.name, at, steps)._settled(at)
+                steps[name] = _reused(step)
+        return RunState(run_id, self.name, at, steps, undoable=self.undoable)._settled(at)
 
     def apply(self, events: Iterable[Event]) -> RunState:
         """Fold events in, and give the state after them."""
-        steps = dict(self.steps)
-        at = self.started
+        state, steps, at = self, dict(self.steps), self.started
         for event in events:
-            steps[event.step] = steps[event.step].apply(event)
             at = max(at, event.at)
-        if self.status.final:
-            return replace(self, steps=steps)
-        return replace(self, steps=steps)._settled(at)
+            if event.step:
+                steps[event.step] = state._next(steps[event.step], event)
+            else:
+                state = replace(state, steps=steps)._turned(event)
+                steps = dict(state.steps)
+        state = replace(state, steps=steps)
+        return state if state.status.final else state._settled(at)
+
+    def _next(self, step: StepState, event: Event) -> StepState:
+        if isinstance(event.turn, Resolved):
+            return step.resolved(event)
+        step = step.apply(event)
+        if event.undo and event.element is not None and self.rollback is not None:
+            mine = [number for name, number in self.rollback.entries if name == step.name]
+            undone = [step.undone.get(number, Undoing()).status for number in mine]
+            if all(status is Status.COMPENSATED for status in undone):
+                return replace(step, status=Status.COMPENSATED, doubts={})
+        return step
+
+    def _turned(self, event: Event) -> RunState:
+        """Fold in what happened to the run as a whole."""
+        turn = event.turn
+        if isinstance(turn, Resumed):
+            self = self.renamed(turn.renamed)  # noqa: PLW0642
+            steps = dict(self.steps)
+            for name in turn.reused:
+                steps[name] = _reused(steps[name])
+            for name, spans in turn.again.items():
+                old = steps[name]
+                steps[name] = old.again() if spans is None else old.without_spans(spans)
+            # What could not be undone is tried once more.
+            steps = {name: step.without_failed_undoing() for name, step in steps.items()}
+            return replace(self, steps=steps, status=Status.RUNNING, ended=None, reason="")
+        if isinstance(turn, RollingBack):
+            going = {n: s.cancelled(event) for n, s in self.steps.items() if not s.status.final}
+            steps = {**self.steps, **going}
+            return replace(
+                self, steps=steps, status=Status.RUNNING, ended=None, reason="", rollback=turn
+            )
+        if event.status.final and not self.status.final:
+            return replace(self, status=event.status, ended=event.at, reason=event.reason)
+        return self
+
+    def renamed(self, names: Mapping[str, str]) -> RunState:
+        """Give the same with other names of steps.
+
+        Parameters
+        ----------
+        names
+            What steps are called, by the names that they had.
+        """
+        if not names:
+            return self
+        steps = {
+            names.get(name, name): replace(step, name=names.get(name, name))
+            for name, step in self.steps.items()
+        }
+        undoable = frozenset(names.get(name, name) for name in self.undoable)
+        return replace(self, steps=steps, undoable=undoable)
 
     def _settled(self, at: float) -> RunState:
         statuses = {step.status for step in self.steps.values()}
-        if statuses & _GOING:
+        if statuses & _GOING or self.must_roll_back:
             return self
+        if self.rollback is not None:
+            return self._rolled_back(at)
         if Status.FAILED in statuses:
             status = Status.FAILED
         elif Status.CANCELLED in statuses:
@@ -330,9 +182,46 @@ class RunState:
             status = Status.COMPLETED
         return replace(self, status=status, ended=at)
 
+    @property
+    def must_roll_back(self) -> bool:
+        """Whether nothing more is to be done but to undo what was done.
+
+        That is so when a step has failed, or was cancelled, and all others have ended
+        or are in doubt.
+        """
+        if self.rollback is not None or not self.undoable:
+            return False
+        steps = self.steps.values()
+        if any(step.status in _GOING and not step.doubts for step in steps):
+            return False
+        failed = any(step.status in (Status.FAILED, Status.CANCELLED) for step in steps)
+        return failed and any(self.steps[name].has_done_something for name in self.undoable)
+
+    def _rolled_back(self, at: float) -> RunState:
+        assert self.rollback is not None
+        undone = [
+            self.steps[name].undone.get(number, Undoing()) for name, number in self.rollback.entries
+        ]
+        if not all(each.status.final for each in undone):
+            return self
+        if all(each.status is Status.COMPENSATED for each in undone):
+            return replace(self, status=Status(self.rollback.cause), ended=at)
+        failed = [
+            name if number is None else f"{name}[{number}]"
+            for (name, number), each in zip(self.rollback.entries, undone, strict=True)
+            if each.status is not Status.COMPENSATED
+        ]
+        reason = f"undoing {', '.join(failed)} failed"
+        return replace(self, status=Status.FAILED, ended=at, reason=reason)
+
     def counts(self) -> dict[Status, int]:
         """Count the steps by status."""
         found: dict[Status, int] = {}
         for step in self.steps.values():
             found[step.status] = found.get(step.status, 0) + 1
         return found
+
+
+def _reused(step: StepState) -> StepState:
+    done = step.status is Status.COMPLETED
+    return replace(step, status=Status.REUSED) if done else step

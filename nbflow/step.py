@@ -6,11 +6,13 @@ import functools
 from collections.abc import Callable
 from typing import Any, NoReturn, overload
 
-from nbflow.definition import Definition, Options, checked_name
+from nbflow.callables import checked_name
+from nbflow.definition import Definition
 from nbflow.errors import FlowError, quoted
 from nbflow.expression import MISSING, Call, Expression, ParamRef
 from nbflow.flow import Composable, Flow, gathered, lift
 from nbflow.mapping import checked_count, mapped
+from nbflow.options import Options
 from nbflow.wiring import placed
 
 # What a decorated function keeps of itself.
@@ -207,7 +209,8 @@ def step(fn: Any = None, *, name: str | None = None, **options: Any) -> Any:
         The name of its calls in a graph, instead of the function's own.
     options
         ``retry``, ``timeout``, ``when``, ``lock``, ``isolation``, ``fuse``, ``resources``,
-        ``priority``, ``tags``; see `Options`.
+        ``priority``, ``tags``, ``effect``, ``compensate``, ``on_doubt``, ``verify``,
+        ``checkpoint``, ``delay``; see `Options`.
 
     Raises
     ------

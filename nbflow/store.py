@@ -11,8 +11,9 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final
 
 from nbflow.bucket import Bucket
@@ -23,6 +24,8 @@ from nbflow.kept import Kept
 from nbflow.payload import Payload, amount, decoded, encoded
 
 _PAYLOADS: Final = "payloads"
+_ID: Final = "id"
+_IS_ID: Final = re.compile(b"[0-9a-f]{32}")
 _HASH: Final = re.compile("[0-9a-f]{64}")
 _PROTOCOL: Final = re.compile("([A-Za-z][A-Za-z0-9+.-]*)://")
 # From here on a file is hashed while it is written, by another thread.
@@ -37,7 +40,7 @@ class Store:
     """Values in files, under the hash of what is in them.
 
     Any number of processes may write and read it at once. Nothing is made before the
-    first value is written.
+    first value is written, or its id asked for.
 
     Parameters
     ----------
@@ -84,6 +87,48 @@ class Store:
 
     def __repr__(self) -> str:
         return f"<Store {self.url!r}>"
+
+    @property
+    def files(self) -> Folder | Bucket:
+        """The files of the store, for what is not a value."""
+        return self._files
+
+    def id(self) -> str:
+        """Tell this store from every other, by what is drawn when it is first asked for.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be written or read.
+
+        Examples
+        --------
+        >>> Store("memory://example").id() == Store("memory://example").id()
+        True
+        """
+        with self._telling("draw an id"):
+            with suppress(FileNotFoundError):
+                return self._drawn()
+            # Another process may be first.
+            self._files.create(_ID, token_hex(16).encode())
+            return self._drawn()
+
+    def has_id(self, known: str) -> bool:
+        """Tell whether this is the store of an id, seen from here; nothing is made.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be read.
+
+        Examples
+        --------
+        >>> Store("memory://of-nobody").has_id(Store("memory://example").id())
+        False
+        """
+        with self._telling("read the id"), suppress(FileNotFoundError):
+            return self._drawn() == known
+        return False
 
     def save(self, value: Any) -> Kept:
         """Keep a value, on the disk when this returns.
@@ -294,6 +339,15 @@ class Store:
             left = [path for path, _ in self._files.walk(INCOMING)]
             return sum(self._files.remove(path) for path in left if self._files.age(path) >= grace)
 
+    def _drawn(self) -> str:
+        data = self._files.get(_ID)
+        if not _IS_ID.fullmatch(data):
+            raise StoreError(
+                f"the file {quoted(_ID)} of the store {quoted(self.url)} is damaged: expected are"
+                " 32 hexadecimal digits. Delete it while no run is going on; another is drawn."
+            )
+        return data.decode()
+
     def _listed(self) -> Iterator[tuple[str, int]]:
         with self._telling("list the values"):
             for path, size in self._files.walk(_PAYLOADS):
@@ -344,7 +398,7 @@ class Store:
             free = self._files.free()
             left = "" if free is None else f", and {amount(free)} are free"
             return (
-                f"the disk is full. The value needs {amount(nbytes)}{left}. Make room, or choose"
+                f"the disk is full. Needed are {amount(nbytes)}{left}. Make room, or choose"
                 " another folder by store= or NBFLOW_STORE."
             )
         if number in _FORBIDDEN:

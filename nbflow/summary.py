@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from nbflow.deterministic import is_deterministic
 from nbflow.errors import quoted
 from nbflow.events import DeadLetter, ErrorRecord, Status
-from nbflow.state import RunState, StepState
+from nbflow.state import RunState
+from nbflow.stepstate import StepState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,15 +62,23 @@ def element_of(state: StepState, number: int) -> tuple[Status, str]:
     return state.status, reason_of(state)
 
 
-def letters_table(state: RunState) -> pd.DataFrame:
-    """Make the table of the elements that failed and were put aside."""
+def letters_table(state: RunState, *, trusted: bool = True) -> pd.DataFrame:
+    """Make the table of the elements that failed and were put aside.
+
+    Parameters
+    ----------
+    state
+        The run.
+    trusted
+        Whether inputs may be unpickled; otherwise they are given in words.
+    """
     import pandas as pd
 
     rows = [
         (
             name,
             element,
-            pickle.loads(letter.packed) if letter.packed is not None else letter.shown,
+            pickle.loads(letter.packed) if trusted and letter.packed is not None else letter.shown,
             f"{error.type_name}: {error.message}",
             attempts,
         )
@@ -146,12 +155,12 @@ def keys_of(state: StepState) -> list[int | str]:
     return [labels.get(number, number) for number in numbers]
 
 
-def note_of(run_id: str, failed: list[StepState]) -> str:
+def note_of(state: RunState, failed: list[StepState]) -> str:
     """Word the note on the exception of a run: what failed, where, and how to go on.
 
     Parameters
     ----------
-    run_id
+    state
         The run.
     failed
         The steps that failed, the first one first.
@@ -159,7 +168,7 @@ def note_of(run_id: str, failed: list[StepState]) -> str:
     first = failed[0]
     element = first_failed(first)
     name = first.name if element is None else f"{first.name}[{element}]"
-    where = f" in run {quoted(run_id)} on worker {first.worker or 'unknown'}"
+    where = f" in run {quoted(state.run_id)} on worker {first.worker or 'unknown'}"
     if is_deterministic():
         where = ""
     note = f"step {quoted(name)} failed{where}; the run is nbflow.last_run()"
@@ -167,4 +176,8 @@ def note_of(run_id: str, failed: list[StepState]) -> str:
     if others:
         more = f" and {len(failed) - 6} more" if len(failed) > 6 else ""
         note += f"\nalso failed: {', '.join(others)}{more}"
+    if state.rollback is not None:
+        undone = sum(step.status is Status.COMPENSATED for step in state.steps.values())
+        note += f"\nthe run was rolled back: {undone} step{'s' * (undone != 1)} undone"
+        note += f", but {state.reason}" * bool(state.reason)
     return note

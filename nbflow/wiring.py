@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import NoReturn
 
-from nbflow.definition import Definition, natural_name
+from nbflow.callables import natural_name
+from nbflow.definition import Definition
 from nbflow.errors import SignatureError, quoted
 from nbflow.expression import (
     Axis,

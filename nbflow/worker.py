@@ -11,6 +11,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from typing import Any
 from distributed import get_worker
 
 from nbflow.absence import Absent
-from nbflow.attempt import Attempts, Outcome, Trial
+from nbflow.attempt import Attempts, Trial
 from nbflow.barrier import Barriers, opened
 from nbflow.capture import captured
 from nbflow.claim import take
@@ -34,10 +35,12 @@ from nbflow.inputs import following
 from nbflow.isolation import Ward
 from nbflow.items import is_frame
 from nbflow.order import Loop, Order, Work
+from nbflow.outcome import Outcome
 from nbflow.recorder import Recorder
 from nbflow.segment import Block
 from nbflow.transfer import Parcel
 from nbflow.tree import subtrees
+from nbflow.vault import Vault
 
 # As Dask kills a worker that uses more than this share of its memory.
 _MEMORY_SHARE = 0.95
@@ -77,12 +80,19 @@ def _computed(order: Parcel, inputs: tuple[Any, ...], trial: Trial | None) -> En
     opened = _opened(order)
     parcels = [each for each in inputs if isinstance(each, Parcel)]
     shared = dict(zip(opened.shared, parcels, strict=True))
-    results = Results([each for each in inputs if isinstance(each, Envelope)])
+    stop = partial(is_cancelled, opened.run)
     every_level = opened.sender != here()
-    recorder = Recorder(opened.topic, opened.run)
-    with recorder, captured(every_level=every_level) as pad:
-        attempts = Attempts(opened, pad, partial(is_cancelled, opened.run), trial)
-        return _Task(opened, results, shared, recorder, attempts).run()
+    with ExitStack() as stack:
+        vault = stack.enter_context(Vault(opened, stop))
+        results = Results([each for each in inputs if isinstance(each, Envelope)], vault.library)
+        recorder = stack.enter_context(Recorder(opened.topic, opened.run, vault.leave))
+        pad = stack.enter_context(captured(every_level=every_level))
+        for event in vault.left:
+            # Who began this task before may not have been heard.
+            recorder.add(event)
+        opened = vault.order
+        attempts = Attempts(opened, pad, stop, trial, vault)
+        return _Task(opened, results, shared, recorder, attempts, vault).run()
 
 
 def _opened(order: Parcel) -> Order:
@@ -110,21 +120,26 @@ class _Task:
         shared: dict[str, Parcel],
         recorder: Recorder,
         attempts: Attempts,
+        vault: Vault,
     ) -> None:
         self.order = order
+        self.vault = vault
         self.results = results
         self.recorder = recorder
         self.attempts = attempts
-        self.root = Scope(results, shared)
+        self.root = Scope(results, shared, vault.library)
         self.envelope = Envelope()
         self._units_done = 0
         self._begun = time.perf_counter()
 
     def run(self) -> Envelope:
         if self.order.loop is not None:
-            self._map(self.order.loop)
+            if not self._recall(self.order.loop):
+                self._map(self.order.loop)
         elif self.order.block is not None:
             self._reduce(self.order.block)
+        elif self.order.units and self.order.works[0].undo:
+            self._undo()
         elif self.order.lane is None:
             self._follow(range(len(self.order.units)))
         else:
@@ -141,12 +156,23 @@ class _Task:
             self._units_done += 1
         crew.finish()
 
+    def _undo(self) -> None:
+        # One after the other: what was done later is undone before what was done earlier.
+        for unit in self.order.units:
+            crew = Crew(self.attempts, self.recorder, _Undoing(self))
+            crew.run(Unit(unit, self.root))
+            crew.finish()
+
     # A part of a tree
 
     def _reduce(self, block: Block) -> None:
         [[work]] = self.order.units
         assert isinstance(work, Work)
         assert work.split_every is not None
+        if self.attempts.recalled(work.position, None) is not None:
+            self.envelope.values[work.position] = []
+            self.envelope.spans = ()
+            return
         absent = self.results.absent.get(block.source)
         if absent is not None:
             self.envelope.absent[work.position] = absent
@@ -160,6 +186,31 @@ class _Task:
         crew.finish()
 
     # A map
+
+    def _recall(self, loop: Loop) -> bool:
+        """Take over what a map gave before, if all of it is known."""
+        order, works = self.order, loop.works
+        known = [order.memory.get(work.position) for work in works]
+        first = known[0]
+        if first is None:
+            return False
+        start, stop = order.start, order.stop
+        if order.lane is not None:
+            if first.total is None:
+                return False
+            start, stop = 0, first.total
+        if not all(each is not None and each.covers(start, stop) for each in known):
+            return False
+        # One lane gives all of it, for who takes what is not known from before.
+        mine = range(start, stop) if order.lane is None or order.lane.number == 0 else range(0)
+        for work, each in zip(works, known, strict=True):
+            assert each is not None
+            values = self.envelope.values[work.position] = [each.element(n) for n in mine]
+            if any(type(value) is Absent for value in values):
+                self.envelope.holes |= {work.position}
+        self.envelope.spans = ((mine.start, mine.stop),) if mine else ()
+        self.envelope.total = first.total if order.lane is not None else stop - start
+        return True
 
     def _map(self, loop: Loop) -> None:
         works = loop.works
@@ -182,7 +233,7 @@ class _Task:
     def _elements(
         self, loop: Loop, items: list[Any], labels: list[str] | None, shut: Barriers
     ) -> None:
-        elements = Elements(loop, self.recorder, self.order.start, shut)
+        elements = Elements(loop, self.recorder, self.order.start, shut, self.vault.keeper)
         crew = Crew(self.attempts, self.recorder, elements)
         offset = self.order.start
         # Slices of a frame travel one by one: of those, `together` says how long they are.
@@ -237,8 +288,8 @@ class _Task:
     def _skip(self, works: tuple[Work, ...], absents: dict[int, Absent]) -> None:
         for work in works:
             absent = self.envelope.absent[work.position] = absents[work.position]
-            event = Event(work.name, Status.SKIPPED, time.time(), reason=absent.reason)
-            self.recorder.add(event)
+            if not absent.doubt:
+                self.recorder.add(_skipped(work, absent))
 
     def _fail(self, works: tuple[Work, ...], error: BaseException) -> None:
         first, *others = works
@@ -266,13 +317,22 @@ class _Steps:
         self.task = task
 
     def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
-        self.task.recorder.add(_ended(work, unit, outcome, log, self.task.recorder.address))
+        event = _ended(work, unit, outcome, log, self.task.recorder.address)
+        if event is not None:
+            self.task.recorder.add(event)
         envelope = self.task.envelope
         if type(value) is Absent:
             envelope.absent[work.position] = value
             return
         envelope.values[work.position] = value
         envelope.nbytes += outcome.look.bytes if outcome.look is not None else 0
+
+    def recall(self, work: Work, unit: Unit, value: Any) -> None:  # noqa: ARG002
+        envelope = self.task.envelope
+        if type(value) is Absent:
+            envelope.absent[work.position] = value
+        else:
+            envelope.values[work.position] = value
 
     def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
         """Compute a map that is part of a member of a capped group."""
@@ -281,7 +341,7 @@ class _Steps:
         if len(shut) == len(loop.works):
             return
         self.task._tell_total(loop, len(items))
-        elements = Elements(loop, self.task.recorder, 0, shut)
+        elements = Elements(loop, self.task.recorder, 0, shut, self.task.vault.keeper)
         crew.each(elements, scope, items, labels)
         elements.fill(self.task.envelope, whole=scope.values)
 
@@ -317,27 +377,60 @@ class _Part(_Steps):
         envelope.nbytes += outcome.look.bytes if outcome.look is not None else 0
         if log:
             now, address = time.time(), self.task.recorder.address
-            event = Event(work.name, Status.RUNNING, now, unit.attempt, address, log=log)
+            event = Event(work.name, Status.RUNNING, now, work.made(unit.attempt), address, log=log)
             self.task.recorder.add(event)
 
 
-def _ended(work: Work, unit: Unit, outcome: Outcome, log: str, address: str) -> Event:
-    now = time.time()
-    if outcome.error is not None:
-        status, reason = Status.FAILED, ""
-    elif type(outcome.value) is Absent:
-        return Event(work.name, Status.SKIPPED, now, reason=outcome.value.reason)
-    else:
-        status, reason = Status.COMPLETED, ""
+class _Undoing(_Steps):
+    """Takes down how the undoing of steps ends; nothing depends on it."""
+
+    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
+        if outcome.doubt or (type(value) is Absent and outcome.error is None):
+            return
+        self.task.recorder.add(
+            Event(
+                work.name,
+                Status.COMPENSATED if outcome.error is None else Status.FAILED,
+                time.time(),
+                work.made(unit.attempt),
+                self.task.recorder.address,
+                outcome.seconds,
+                outcome.look,
+                log,
+                outcome.error,
+                undo=True,
+                element=work.element,
+            )
+        )
+
+    def recall(self, work: Work, unit: Unit, value: Any) -> None:
+        pass
+
+    def cancel(self, unit: Unit) -> None:
+        pass
+
+
+def _skipped(work: Work, absent: Absent) -> Event:
+    chosen = not absent.failed
+    return Event(work.name, Status.SKIPPED, time.time(), reason=absent.reason, chosen=chosen)
+
+
+def _ended(work: Work, unit: Unit, outcome: Outcome, log: str, address: str) -> Event | None:
+    now, made = time.time(), work.made(unit.attempt)
+    if outcome.doubt:
+        doubts: dict[int | None, str] = {None: outcome.doubt}
+        return Event(work.name, Status.RUNNING, now, made, address, log=log, doubts=doubts)
+    if outcome.error is None and type(outcome.value) is Absent:
+        return None if outcome.value.doubt else _skipped(work, outcome.value)
     return Event(
         work.name,
-        status,
+        Status.COMPLETED if outcome.error is None else Status.FAILED,
         now,
-        unit.attempt,
+        made,
         address,
         outcome.seconds,
         outcome.look,
         log,
         outcome.error,
-        reason,
+        kept=outcome.kept,
     )

@@ -9,7 +9,7 @@ from typing import Any
 from IPython import get_ipython
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
-from nbflow.engine import living
+from nbflow.drive import Drive
 from nbflow.errors import NbflowError
 from nbflow.flow import Composable, Flow
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
@@ -72,7 +72,7 @@ def _values(before: list[str], names: Mapping[str, Any]) -> list[str]:
         return chosen._flow().steps if isinstance(chosen, Composable) else []
     if command == "cancel":
         going = [name for name in _of_kind(names, Run) if not names[name].status.final]
-        ids = [name for name, each in living().items() if not each.state.status.final]
+        ids = [name for name, each in Drive.living.items() if not each.state.status.final]
         return [*going, *sorted(ids)] if len(before) == 2 else []
     if command in ("steps", "status", "redrive") or previous == "--run":
         return _of_kind(names, Run)

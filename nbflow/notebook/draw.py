@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 
     from nbflow.flow import Flow
     from nbflow.notebook.figure import Arrow, Figure, Frame, Scene
-    from nbflow.state import RunState, StepState
+    from nbflow.state import RunState
+    from nbflow.stepstate import StepState
 
 _TITLE = 32
 _DIAMOND = 22

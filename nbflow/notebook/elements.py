@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from nbflow.events import ElementRecords
-    from nbflow.state import StepState
+    from nbflow.stepstate import StepState
 
 _MOST = 20
 _NAME, _INPUT, _ERROR = 40, 80, 160

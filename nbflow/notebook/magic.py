@@ -12,10 +12,11 @@ from IPython.core.magic import Magics, line_magic, magics_class, needs_local_sco
 from IPython.display import display
 
 from nbflow.deterministic import is_deterministic
-from nbflow.engine import living
+from nbflow.drive import Drive
 from nbflow.errors import NbflowError, did_you_mean, quoted
 from nbflow.events import Status
 from nbflow.flow import Composable, Flow
+from nbflow.history import held
 from nbflow.launch import wait_for_end
 from nbflow.notebook.arguments import (
     Help,
@@ -161,11 +162,10 @@ def _flow_named(text: str, names: Mapping[str, Any]) -> Flow:
 def _run_named(text: str | None, names: Mapping[str, Any]) -> Run:
     if text is None:
         return last_run()
-    execution = living().get(text)
-    if execution is not None:
+    drive = Drive.living.get(text)
+    if drive is not None:
         # Whoever was interrupted while waiting has no name for the run, only its id.
-        flow = Flow(execution.topology.value, label=execution.state.name)
-        return Run(flow, execution, dict(execution._params))
+        return held(drive)
     run: Run = _named(text, names, (Run,), "run")
     return run
 

@@ -22,7 +22,8 @@ from nbflow.notebook.wording import (
     size,
     without_addresses,
 )
-from nbflow.state import RunState, StepState
+from nbflow.state import RunState
+from nbflow.stepstate import StepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nbflow.notebook.figure import Arrow, Scene
-    from nbflow.state import StepState
+    from nbflow.stepstate import StepState
 
 _WITHOUT = frozenset({Status.SKIPPED, Status.CANCELLED})
 _BEGUN = frozenset(Status) - _WITHOUT - {Status.PENDING}

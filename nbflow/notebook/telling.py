@@ -17,7 +17,7 @@ from nbflow.notebook.wording import (
     printable,
     without_addresses,
 )
-from nbflow.state import StepState
+from nbflow.stepstate import StepState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -17,7 +17,8 @@ from nbflow.notebook.style import LOOKS, SEVERITY
 from nbflow.notebook.telling import elements, error, put_aside, reason, retrying, tried
 from nbflow.notebook.traits import chunked, traits
 from nbflow.notebook.wording import count, counted, dimensions, duration, printable
-from nbflow.state import RunState, StepState
+from nbflow.state import RunState
+from nbflow.stepstate import StepState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

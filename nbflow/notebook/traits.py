@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbflow.definition import natural_name
+from nbflow.callables import natural_name
 from nbflow.notebook.wording import count, printable
 
 if TYPE_CHECKING:

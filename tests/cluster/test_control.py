@@ -160,8 +160,8 @@ def test_the_key_of_a_call_is_the_same_in_every_attempt(tally: Tally) -> None:
 def test_waiting_for_a_retry_holds_no_slot(fuse: bool) -> None:
     slow = unsteady.options(retry=Retry(attempts=2, wait=2, jitter=False), fuse=fuse)
     waiting = group(slow.s(n, tries=2) for n in range(8)).submit()
-    with waiting._execution.changed:
-        waiting._execution.changed.wait_for(
+    with waiting._record.changed:
+        waiting._record.changed.wait_for(
             lambda: (
                 {"retrying"} == {str(s.status) for s in waiting.state.steps.values()}
                 or waiting.state.status.final
@@ -421,8 +421,8 @@ def test_a_cancelled_run_keeps_what_it_has(tmp_path: Path) -> None:
 def test_cancelling_ends_the_waiting_for_a_retry() -> None:
     slow = unsteady.options(retry=Retry(attempts=2, wait=60, jitter=False))
     run = slow.submit(1)
-    with run._execution.changed:
-        run._execution.changed.wait_for(
+    with run._record.changed:
+        run._record.changed.wait_for(
             lambda: run.state.steps["unsteady"].status == "retrying" or run.state.status.final
         )
     run.cancel()

@@ -547,8 +547,8 @@ def test_a_step_that_is_skipped_has_no_attempts(tmp_path: Path) -> None:
         return False
 
     run = (1 >> step(lambda value: value, name="unwanted", when=thinks)).submit()
-    with run._execution.changed:
-        run._execution.changed.wait_for(lambda: run.state.steps["unwanted"].attempts, timeout=5)
+    with run._record.changed:
+        run._record.changed.wait_for(lambda: run.state.steps["unwanted"].attempts, timeout=5)
     (tmp_path / "seen").touch()
     assert run.result(timeout=60) is None
     assert (run.steps.status["unwanted"], run.steps.attempts["unwanted"]) == ("skipped", 0)

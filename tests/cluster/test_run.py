@@ -44,7 +44,7 @@ def wait_for(path: str, x: int = 1) -> int:
 
 def until(run: Any, condition: Any) -> None:
     """Wait for what events tell; nothing here depends on how long it takes."""
-    execution = run._execution
+    execution = run._record
     with execution.changed:
         assert execution.changed.wait_for(lambda: condition(run.state), 20)
 

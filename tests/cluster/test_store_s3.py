@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier, Lock
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,8 @@ import pytest
 from samples import Point
 
 from nbflow.errors import StoreError
+from nbflow.evidence import Claim, Evidence
+from nbflow.owner import Owner
 from nbflow.store import Store
 
 pytest.importorskip("s3fs")
@@ -210,3 +214,153 @@ def test_a_killed_writer_leaves_no_half_object(store: Store, options: dict[str, 
         os.kill(writer.pid, signal.SIGKILL)
     assert told in list(store.hashes())
     assert all(map(store.is_intact, store.hashes()))
+
+
+# --- what workers leave ---
+
+KEY = "0" * 64
+
+
+def claim_of(token: str) -> Claim:
+    return Claim(1, Owner.here(), "tcp://127.0.0.1:1234", 1.25, token)
+
+
+@pytest.fixture
+def evidence(store: Store) -> Evidence:
+    return Evidence(store, "run-1")
+
+
+@pytest.fixture
+def serving(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]], None]:
+    """Give a way to change how the server takes an object."""
+    from moto.s3.responses import S3Response
+
+    take = S3Response.put_object
+
+    def serve(change: Callable[..., Any]) -> None:
+        monkeypatch.setattr(S3Response, "put_object", lambda self: change(lambda: take(self), self))
+
+    return serve
+
+
+@pytest.fixture
+def one_by_one(serving: Callable[[Callable[..., Any]], None]) -> None:
+    """Look and write as one, as S3 does; this server does it one after the other."""
+    lock = Lock()
+
+    def change(take: Callable[[], Any], _: Any) -> Any:
+        with lock:
+            return take()
+
+    serving(change)
+
+
+def test_evidence_is_the_same_in_a_bucket(evidence: Evidence) -> None:
+    again = pickle.loads(pickle.dumps(evidence))
+    first, second = claim_of("first"), claim_of("second")
+    assert evidence.claims(KEY) == again.left(1, 1) == again.doubts() == []
+    assert evidence.claim(KEY, first)
+    assert not again.claim(KEY, second)
+    assert again.claim(KEY, first)
+    assert again.claims(KEY) == [first]
+    assert again.doubts() == [(KEY, first)]
+    assert again.receipt(KEY, 1) is None
+    evidence.give_receipt(KEY, 1, b"paid")
+    assert again.receipt(KEY, 1) == b"paid"
+    assert again.doubts() == []
+    for epoch, segment, token, number in [(10, 1, "a", 0), (2, 1, "a", 10), (2, 1, "a", 9)]:
+        evidence.leave(epoch, segment, token, number, f"{epoch} {number}".encode())
+    assert again.left(2, 1) == [b"2 9", b"2 10"]
+    assert list(again.receipts()) == [b"paid", b"2 9", b"2 10", b"10 0"]
+    evidence.beat("first")
+    assert again.is_alive(first)
+    kept = evidence.store.save(1)
+    evidence.clear()
+    assert again.claims(KEY) == list(again.receipts()) == again.left(2, 1) == []
+    assert list(evidence.store.hashes()) == [kept.hash]
+    evidence.clear()
+
+
+def test_of_many_threads_one_has_the_claim_in_a_bucket(
+    evidence: Evidence, one_by_one: None
+) -> None:
+    barrier = Barrier(4)
+
+    def take(rival: int, number: int) -> bool:
+        barrier.wait()
+        return evidence.claim(f"{number:064x}", claim_of(f"{rival}-{number}"))
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(25):
+            answers = list(pool.map(take, range(4), [number] * 4))
+            assert sum(answers) == 1
+            (claim,) = evidence.claims(f"{number:064x}")
+            assert claim.token == f"{answers.index(True)}-{number}"
+
+
+@pytest.mark.parametrize("rival", [False, True], ids=["mine", "of another"])
+def test_a_write_whose_answer_was_lost_is_told_by_what_is_there(
+    store: Store,
+    client: Any,
+    bucket: str,
+    serving: Callable[[Callable[..., Any]], None],
+    rival: bool,
+) -> None:
+    lost = []
+
+    def change(take: Callable[[], Any], _: Any) -> Any:
+        if lost:
+            return take()
+        lost.append(True)
+        if rival:
+            client.put_object(Bucket=bucket, Key="some/folder/made", Body=b"of another")
+        else:
+            take()
+        return 500, {}, "<Error><Code>InternalError</Code></Error>"
+
+    serving(change)
+    assert store.files.create("made", b"mine") is not rival
+    assert lost
+    assert not store.files.create("made", b"of a third")
+
+
+def test_what_others_have_put_is_seen_at_once(store: Store, client: Any, bucket: str) -> None:
+    def put(name: str) -> None:
+        client.put_object(Bucket=bucket, Key=f"some/folder/a/{name}", Body=b"x")
+
+    for name in ("", "b", "c/d"):
+        put(name)
+        assert store.files.names("a") == [each for each in ("b", "c") if each <= name]
+        list(store.files.walk("a"))
+    put("e")
+    store.files.remove_tree("a")
+    assert client.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_a_server_that_knows_no_condition_keeps_the_first_claim(
+    evidence: Evidence, serving: Callable[[Callable[..., Any]], None]
+) -> None:
+    def change(take: Callable[[], Any], request: Any) -> Any:
+        request.headers = {k: v for k, v in request.headers.items() if k != "If-None-Match"}
+        return take()
+
+    serving(change)
+    assert evidence.claim(KEY, claim_of("a"))
+    assert not evidence.claim(KEY, claim_of("b"))
+    assert evidence.claims(KEY) == [claim_of("a")]
+
+
+def test_a_claim_that_cannot_be_written_is_said(
+    evidence: Evidence, serving: Callable[[Callable[..., Any]], None]
+) -> None:
+    serving(lambda take, _: (403, {}, "<Error><Code>AccessDenied</Code></Error>"))
+    with pytest.raises(StoreError, match=r"cannot claim the effect '0000"):
+        evidence.claim(KEY, claim_of("a"))
+    assert evidence.claims(KEY) == []
+
+
+def test_a_bucket_has_one_id(store: Store, one_by_one: None) -> None:
+    assert not store.has_id("0" * 32)
+    with ThreadPoolExecutor(4) as pool:
+        (drawn,) = set(pool.map(lambda _: store.id(), range(4)))
+    assert pickle.loads(pickle.dumps(store)).has_id(drawn)

@@ -189,8 +189,8 @@ def test_cancel_without_any_run_is_a_usage_error(shell, monkeypatch):
 
 def test_waiting_for_another_attempt_is_seen(shell):
     run = flow(shell, "run flaky --no-wait")
-    with run._execution.changed:
-        run._execution.changed.wait_for(
+    with run._record.changed:
+        run._record.changed.wait_for(
             lambda: run.state.steps["flaky"].status == "retrying" or run.state.status.final
         )
     table = flow(shell, "steps")

@@ -175,7 +175,7 @@ def test_either_of_two_can_stop_it(which: int) -> None:
         assert not stopped()
         flags[which].set()
         assert stopped()
-        assert place() == ("run-1", "load", None, 2)
+        assert place() == ("run-1", "load", None, 2, False)
 
 
 def test_another_stop_in_a_copy_does_not_stop_the_original() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from nbflow.events import DeadLetter, ElementRecords, ErrorRecord, Event, Status
 from nbflow.preview import preview
-from nbflow.state import RunState, Shape, StepState
+from nbflow.state import RunState, Shape
+from nbflow.stepstate import StepState
 from nbflow.summary import letters_table
 
 ERROR = ErrorRecord("ValueError", "bad", "Traceback …")

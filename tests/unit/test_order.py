@@ -25,7 +25,7 @@ def orders(flow: Any, **params: Any) -> tuple[Orders, list[tuple[Order, tuple[st
     topology = flow._flow().topology
     plan = Plan.of(topology, 1)
     writer = Orders(topology, plan, params, "topic", "nonce", "run", ("host", 1))
-    parcels = [writer.parcel(segment) for segment in plan.segments]
+    parcels = [writer.parcel(number) for number in range(len(plan.segments))]
     return writer, [(parcel.open(), shared) for parcel, shared in parcels]
 
 

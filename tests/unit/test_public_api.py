@@ -18,7 +18,7 @@ PUBLIC = [
     *("step", "param", "Step", "Flow"),
     *("chain", "group", "chord", "chunks", "starmap", "branch", "switch"),
     *("Retry", "TryAgain", "context"),
-    *("connect", "last_run", "Run"),
+    *("connect", "last_run", "runs", "load", "Run"),
     *("NbflowError", "FlowError", "SignatureError", "CycleError", "UnknownStepError"),
     *("ParamError", "UnsupportedError", "TransferError", "ClusterError", "RunError"),
     *("RunTimeoutError", "RunCancelledError", "StoreError", "RunNotFoundError"),
@@ -41,6 +41,9 @@ MODULES = [
     "nbflow.signature",
     *("nbflow.items", "nbflow.absence", "nbflow.decision", "nbflow.demand", "nbflow.regions"),
     *("nbflow.retry", "nbflow.context", "nbflow.deadline"),
+    *("nbflow.journal", "nbflow.entry", "nbflow.disk", "nbflow.gate", "nbflow.writing"),
+    *("nbflow.store", "nbflow.evidence", "nbflow.checkpoint", "nbflow.minutes", "nbflow.owner"),
+    *("nbflow.outcome", "nbflow.effect", "nbflow.history", "nbflow.sketch", "nbflow.difference"),
     "nbflow.fingerprint",
     "nbflow.errors",
 ]

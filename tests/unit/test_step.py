@@ -218,12 +218,8 @@ def test_an_unknown_option_suggests_the_right_one(options, meant):
 @pytest.mark.parametrize(
     "options",
     [
-        {"compensate": triple},
-        {"effect": True},
-        {"effect": pd.DataFrame({"a": [1]})},
         {"cache": True},
         {"cache": 0},
-        {"checkpoint": True},
     ],
 )
 def test_an_option_that_does_not_work_yet_says_so(options):

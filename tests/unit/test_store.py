@@ -345,6 +345,96 @@ def test_a_value_that_fails_to_be_written_leaves_nothing(store: Store) -> None:
     assert not Path(store.url).exists()
 
 
+# --- which store it is ---
+
+
+def test_all_who_see_a_store_see_one_id(any_store: Store) -> None:
+    drawn = any_store.id()
+    again = pickle.loads(pickle.dumps(any_store))
+    assert again.id() == any_store.id() == drawn
+    assert again.has_id(drawn)
+    assert not again.has_id("0" * 32)
+
+
+def test_another_store_has_another_id(tmp_path: Path) -> None:
+    one, other = Store(tmp_path / "one"), Store(tmp_path / "other")
+    assert one.id() != other.id()
+    assert not other.has_id(one.id())
+
+
+def test_looking_for_an_id_draws_none(any_store: Store) -> None:
+    assert not any_store.has_id("0" * 32)
+    assert any_store.files.size("id") is None
+
+
+def test_many_who_ask_for_the_id_at_once_are_told_one(any_store: Store) -> None:
+    barrier = threading.Barrier(8)
+
+    def ask(_: int) -> str:
+        barrier.wait()
+        return any_store.id()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(ask, range(8)))) == 1
+
+
+@pytest.mark.parametrize("data", [b"", b"0" * 31, b"0" * 33, b"G" * 32, b"0" * 32 + b"\n"])
+def test_an_id_that_is_damaged_is_said(any_store: Store, data: bytes) -> None:
+    any_store.files.put([data], lambda: "id")
+    for ask in (any_store.id, lambda: any_store.has_id("0" * 32)):
+        with pytest.raises(StoreError, match=r"the file 'id' of the store .* Delete it"):
+            ask()
+
+
+def test_a_store_that_cannot_be_written_has_no_id(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StoreError, match="cannot draw an id in the store .*Move the file away"):
+        Store(tmp_path / "file").id()
+
+
+# --- files that are no values ---
+
+
+def test_a_file_is_made_once(any_store: Store) -> None:
+    files = any_store.files
+    assert files.create("a/b", b"first")
+    assert not files.create("a/b", b"second")
+    assert bytes(files.get("a/b")) == b"first"
+
+
+def test_names_are_those_directly_in_a_folder(any_store: Store) -> None:
+    files = any_store.files
+    for path in ("a/b/c", "a/d", "a/e", "ab/f"):
+        files.put([b"x"], lambda path=path: path, durable=False)
+    assert sorted(files.names("a")) == ["b", "d", "e"]
+    assert files.names("a/b") == ["c"]
+    assert files.names("none") == files.names("none/below") == []
+
+
+def test_a_tree_goes_with_all_that_is_in_it_and_nothing_else(any_store: Store) -> None:
+    files = any_store.files
+    for path in ("a/b/c", "a/d", "ab/e"):
+        files.put([b"x"], lambda path=path: path)
+    files.remove_tree("a")
+    assert files.names("a") == files.names("a/b") == list(files.walk("a")) == []
+    assert bytes(files.get("ab/e")) == b"x"
+    files.remove_tree("a")
+    files.put([b"again"], lambda: "a/d")
+    assert files.names("a") == ["d"]
+    assert any_store.collect(grace=0) == 0
+
+
+def test_a_file_that_need_not_last_is_there_as_a_whole(any_store: Store) -> None:
+    files = any_store.files
+    for data in (b"first", b"second"):
+        files.put([data[:2], data[2:]], lambda: "a/b", durable=False)
+        assert bytes(files.get("a/b")) == data
+    with pytest.raises(TypeError):
+        files.put([b"half", object()], lambda: "a/b", durable=False)
+    assert bytes(files.get("a/b")) == b"second"
+    assert any_store.collect(grace=0) == 0
+
+
 # --- whose it is ---
 
 
@@ -446,7 +536,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(small_disk: Path, count: int) -
     store = Store(small_disk)
     kept = store.save([1])
     with pytest.raises(
-        StoreError, match=r"the disk is full\. The value needs .*MB are free\. Make room"
+        StoreError, match=r"the disk is full\. Needed are .*MB are free\. Make room"
     ):
         store.save(LARGE[:count])
     assert left(store) == []

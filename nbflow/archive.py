@@ -1,0 +1,109 @@
+"""Where runs are written down: the journal, and the store of their results."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import weakref
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from nbflow.errors import StoreError, quoted
+from nbflow.journal import Journal
+from nbflow.store import Store
+
+VARIABLE: Final = "NBFLOW_STORE"
+_FOLDER: Final = ".nbflow"
+_URL: Final = re.compile("[A-Za-z][A-Za-z0-9+.-]*://")
+_LOCAL: Final = ("file://", "local://")
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A journal and a store that belong together.
+
+    Attributes
+    ----------
+    journal
+        The record of runs, always in a folder of this machine.
+    store
+        Their results, in the same folder or behind a URL.
+    """
+
+    journal: Journal
+    store: Store
+
+    @classmethod
+    def of(cls, store: Any = None) -> Archive:
+        """Give the archive that is meant.
+
+        Parameters
+        ----------
+        store
+            A folder, a URL that fsspec knows, or a `Store`. None means what the variable
+            ``NBFLOW_STORE`` says, or else ``.nbflow`` in the current folder, which is
+            that of the notebook. Results behind a URL have their journal there.
+
+        Raises
+        ------
+        StoreError
+            If it is none of these, or cannot be opened.
+        """
+        if store is None:
+            store = os.environ.get(VARIABLE) or _FOLDER
+        if isinstance(store, Store):
+            opened, place = store, store.url
+        elif isinstance(store, (str, os.PathLike)) and os.fspath(store):
+            opened, place = Store(os.fspath(store)), os.fspath(store)
+        else:
+            raise StoreError(
+                f"the store is {store!r}; expected is a folder, a URL such as "
+                f"'s3://bucket/folder', or False to keep nothing"
+            )
+        return cls(Journal.at(_folder_of(str(place))), opened)
+
+
+def _folder_of(place: str) -> Path:
+    """Give the folder of the journal: the store, if that is one."""
+    for protocol in _LOCAL:
+        place = place.removeprefix(protocol)
+    if not _URL.match(place):
+        return Path(place).expanduser()
+    default = os.environ.get(VARIABLE) or _FOLDER
+    return Path(_FOLDER) if _URL.match(default) else Path(default).expanduser()
+
+
+def passing_store(owner: object) -> Store:
+    """Make a store that is gone when its owner is: for claims of a run that keeps nothing."""
+    folder = tempfile.mkdtemp(prefix="nbflow-")
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return Store(folder)
+
+
+def is_own_record(archive: Archive) -> bool:
+    """Tell whether nobody else can have written the journal: then its code may be run."""
+    path = Path(archive.journal.path)
+    try:
+        about = path.stat()
+    except OSError:
+        return False
+    return about.st_uid == os.geteuid() and not about.st_mode & 0o022
+
+
+def obstacle(archive: Archive) -> str | None:
+    """Say why nothing can be written in an archive; None if nothing is in the way."""
+    folder = Path(archive.journal.path).parent
+    place = folder
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        return f"the store {quoted(str(folder))} would be inside of {quoted(str(place))}, a file"
+    if os.access(place, os.W_OK | os.X_OK):
+        return None
+    return (
+        f"the folder {quoted(str(place))} cannot be written to; give another one by store= or "
+        f"{VARIABLE}, or store=False"
+    )

@@ -1,0 +1,402 @@
+"""Drives one run from its first message to its end, whatever happens to its cluster."""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar
+from weakref import WeakValueDictionary
+
+from distributed import Client
+
+from nbflow.archive import Archive
+from nbflow.cluster import is_own, own_again
+from nbflow.engine import Execution
+from nbflow.errors import ClusterError, RunError, quoted
+from nbflow.events import Event, Status
+from nbflow.evidence import Evidence
+from nbflow.expression import nodes_in
+from nbflow.harvest import harvested
+from nbflow.order import Keeping, Past
+from nbflow.owner import Owner
+from nbflow.plan import Redrive
+from nbflow.recollection import recollected
+from nbflow.record import Record
+from nbflow.recovery import Decision, decided, resumed
+from nbflow.rollback import Rollback
+from nbflow.saga import rolling_back
+from nbflow.state import RunState, Shape
+from nbflow.store import Store
+from nbflow.topology import Topology
+
+# So often in so many seconds is a cluster of our own started anew.
+_MOST_LOSSES = 3
+_LOSS_SECONDS = 600.0
+_RECONNECT_SECONDS = 10.0
+
+
+class Drive:
+    """One run, and who drives it at present.
+
+    Parameters
+    ----------
+    topology, params
+        The flow, and the values of its parameters.
+    client
+        A client of the cluster.
+    record
+        What is known of the run.
+    archive
+        Where it is written down; None if nothing is.
+    checkpoint
+        What the run says of results of which their steps say nothing.
+    origin
+        What elements are known by outside; the run's own id if left out.
+    store
+        Where claims are, of a run that is not written down.
+
+    Attributes
+    ----------
+    execution
+        The plan as it was driven last, if it was.
+    living
+        The runs that somebody in this process still holds, by id.
+    """
+
+    living: ClassVar[WeakValueDictionary[str, Drive]] = WeakValueDictionary()
+
+    def __init__(
+        self,
+        topology: Topology,
+        params: Mapping[str, Any],
+        client: Client,
+        record: Record,
+        archive: Archive | None,
+        checkpoint: bool | str,
+        origin: str | None = None,
+        store: Store | None = None,
+    ) -> None:
+        self.topology = topology
+        self.params = params
+        self.client = client
+        self.record = record
+        self.archive = archive
+        self.store = store if archive is None else archive.store
+        self.checkpoint = checkpoint
+        self.origin = record.id if origin is None else origin
+        self.execution: Execution | None = None
+        self.handled = threading.Event()
+        self._rollback: Rollback | None = None
+        self._losses: list[float] = []
+        self._cancelled = False
+        # Weakly, so that results are freed as soon as nobody holds the run.
+        forsake = weakref.WeakMethod(self._forsake)
+        record.on_loss = lambda: (found := forsake()) and found()
+        Drive.living[record.id] = self
+
+    @property
+    def state(self) -> RunState:
+        """The fold over all events so far."""
+        return self.record.state
+
+    def _keeping(self) -> Keeping | None:
+        if self.store is None:
+            return None
+        evidence = Evidence(self.store, self.record.id)
+        return Keeping(evidence, self.store.id(), max(1, self.record.epoch), self.checkpoint)
+
+    def prepare(
+        self, past: Past | None = None, before: tuple[Execution, Redrive] | None = None
+    ) -> None:
+        """Plan, and write down what the workers are to do; nothing is sent yet.
+
+        Raises
+        ------
+        TransferError
+            If something cannot be sent to the workers.
+        StoreError
+            If the store cannot be written.
+        """
+        execution = Execution(
+            self.topology,
+            self.params,
+            self.client,
+            self.record,
+            self.origin,
+            self._keeping(),
+            past,
+            before,
+        )
+        execution.ended = self._after
+        execution.pack()
+        self.execution = execution
+
+    def start(self) -> None:
+        """Send it all to the cluster, and return."""
+        assert self.execution is not None
+        self.execution.start()
+
+    # What happens when a cluster has done what it was given
+
+    def _after(self, execution: Execution) -> None:
+        if self.record.error is not None:
+            return
+        if execution.lost and not self._cancelled and not self.state.status.final:
+            self._cluster_lost()
+            return
+        execution.settle()
+        if self._must_undo():
+            self._begin_rollback()
+            return
+        doubtful = [name for name, step in self.state.steps.items() if step.doubts]
+        if doubtful and not self.state.status.final:
+            self._interrupt(_said_of_doubts(self.state, doubtful))
+            return
+        execution.close("the run ended without word of this step")
+        self._finish()
+
+    def _must_undo(self) -> bool:
+        state = self.state
+        if state.rollback is not None or not state.undoable or state.status.final:
+            return False
+        ended = {step.status for step in state.steps.values()}
+        failed = Status.FAILED in ended or Status.CANCELLED in ended
+        return failed and any(state.steps[name].has_done_something for name in state.undoable)
+
+    def _begin_rollback(self) -> None:
+        statuses = {step.status for step in self.state.steps.values()}
+        failed = Status.FAILED in statuses
+        self.roll_back(Status.COMPENSATED if failed else Status.CANCELLED)
+
+    def roll_back(self, cause: Status) -> None:
+        """Undo what was done, and end the run as `cause` says.
+
+        Raises
+        ------
+        RunError
+            If there is nothing to undo.
+        """
+        turn = rolling_back(self.topology, self.state, cause)
+        if turn is None:
+            raise RunError(
+                f"run {quoted(self.record.id)} has nothing to undo: none of its steps with "
+                f"compensate= was done"
+            )
+        self.record.fold([Event("", Status.RUNNING, time.time(), turn=turn)])
+        self.go_on_rolling_back()
+
+    def go_on_rolling_back(self) -> None:
+        """Undo what was not undone yet."""
+        keeping = self._keeping()
+        assert keeping is not None
+        rollback = Rollback(self.topology, self.client, self.record, self.origin, keeping)
+        rollback.ended = self._after_rollback
+        self._rollback = rollback
+        rollback.start()
+
+    def _after_rollback(self, rollback: Rollback) -> None:
+        if self.record.error is not None:
+            return
+        if rollback.lost:
+            self._cluster_lost()
+            return
+        self._finish()
+
+    def _finish(self) -> None:
+        """Remove what only a run that goes on needs."""
+        if self.store is None or not self.record.wait(timeout=30.0):
+            return
+        if self.state.status is not Status.INTERRUPTED and self.record.error is None:
+            with suppress(Exception):
+                Evidence(self.store, self.record.id).clear()
+
+    def _interrupt(self, reason: str) -> None:
+        self.record.fold([Event("", Status.INTERRUPTED, time.time(), reason=reason)])
+
+    # A lost cluster
+
+    def _cluster_lost(self) -> None:
+        """Go on on a new cluster, if that is ours to start; or stop, to be resumed."""
+        lost_at = time.strftime("%H:%M:%S")
+        address = _address(self.client)
+        try:
+            self._reconnect()
+            self._go_on()
+        except Exception as error:  # noqa: BLE001 - it ends here, with all that is written down
+            self._stop_at(lost_at, address, str(error))
+
+    def _reconnect(self) -> None:
+        """Get a cluster that works.
+
+        Raises
+        ------
+        ClusterError
+            If there is none.
+        """
+        now = time.monotonic()
+        self._losses = [each for each in self._losses if now - each < _LOSS_SECONDS] + [now]
+        if len(self._losses) > _MOST_LOSSES:
+            raise ClusterError(f"it was lost {len(self._losses)} times in a short time")
+        if is_own(self.client):
+            self.client = own_again()
+            return
+        if self.client.status == "closed":
+            raise ClusterError("the client was closed")
+        deadline = now + _RECONNECT_SECONDS
+        while self.client.status != "running":
+            if self.client.status == "closed" or time.monotonic() > deadline:
+                raise ClusterError("the scheduler does not answer")
+            time.sleep(0.1)
+
+    def _go_on(self) -> None:
+        if self.record.journal is not None:
+            entry = self.record.journal.take(self.record.id, Owner.here())
+            self.record.hold(entry.epoch)
+        else:
+            self.record.epoch += 1
+        self.harvest()
+        if self.state.rollback is not None:
+            self.go_on_rolling_back()
+            return
+        self.go_on(self.decide())
+
+    def _stop_at(self, lost_at: str, address: str, why: str) -> None:
+        steps = self.state.steps.values()
+        done = sum(each.status.succeeded for each in steps)
+        begun = [each.name for each in steps if each.status in _BEGUN]
+        text = (
+            f"lost the cluster at {address} at {lost_at}: {why}; {done} of {len(self.state.steps)} "
+            f"steps had ended"
+        )
+        if begun:
+            text += f", {len(begun)} had begun ({', '.join(begun[:5])})"
+        self._interrupt(f"{text}; call run.resume() when there is a cluster")
+
+    # Going on
+
+    def harvest(self) -> None:
+        """Take in what workers have left of the run, and nobody heard."""
+        if self.store is None:
+            return
+        evidence = Evidence(self.store, self.record.id)
+        self.record.fold(harvested(evidence.receipts(), self.state))
+
+    def decide(
+        self,
+        changed: Mapping[str, str] | None = None,
+        renamed: Mapping[str, str] | None = None,
+    ) -> tuple[Decision, ...]:
+        """Decide which steps run again.
+
+        Parameters
+        ----------
+        changed
+            The steps whose code or arguments are others now, with what to say of it.
+        renamed
+            What steps are called now, by the names that they had.
+        """
+        store, state = self.store, self.state.renamed(renamed or {})
+
+        def is_there(kept: Any) -> bool:
+            return store is not None and store.is_intact(kept.hash)
+
+        return decided(self.topology, state, changed, is_there)
+
+    def go_on(
+        self,
+        decisions: Sequence[Decision],
+        renamed: Mapping[str, str] | None = None,
+        flow: bytes | None = None,
+    ) -> None:
+        """Run again what is to run again, and reuse the rest.
+
+        Parameters
+        ----------
+        decisions
+            What becomes of each step.
+        renamed, flow
+            What steps are called now, and the flow as it is now, if it is another.
+        """
+        state = self.state.renamed(renamed or {})
+        begun = {d.step: state.steps[d.step] for d in decisions if d.action == "run"}
+        turn = resumed(decisions, renamed, flow)
+        self.record.fold([Event("", Status.RUNNING, time.time(), turn=turn)])
+        if self.state.status.final:
+            return
+        positions = self.topology.positions
+        memory = {}
+        for name, step in self.state.steps.items():
+            known = recollected(step)
+            if known is not None:
+                memory[positions[name]] = known
+        attempts = {
+            positions[name]: (step.attempts, step.attempts if _retries(step) else 0)
+            for name, step in begun.items()
+            if step.attempts and not step.mapped
+        }
+        due = {
+            positions[name]: step.retry_at
+            for name, step in begun.items()
+            if step.retry_at is not None and not step.mapped
+        }
+        self.prepare(Past(memory, attempts, due))
+        self.start()
+
+    # What may be asked for meanwhile
+
+    def cancel(self) -> bool:
+        """Ask the steps that run to stop, and let no other begin."""
+        self._cancelled = True
+        return self.execution is not None and self.execution.cancel()
+
+    def _forsake(self) -> None:
+        """Stop driving: nothing can be written down, or another drives the run."""
+        for each in (self.execution, self._rollback):
+            if each is not None:
+                each.forsake()
+
+
+_BEGUN = frozenset({Status.RUNNING, Status.RETRYING})
+
+
+def _retries(step: Any) -> bool:
+    return bool(step.status is Status.RETRYING)
+
+
+def _address(client: Client) -> str:
+    with suppress(Exception):
+        scheduler: Any = client.scheduler
+        return str(scheduler.address)
+    return "an unknown address"
+
+
+def _said_of_doubts(state: RunState, names: Sequence[str]) -> str:
+    """Say which steps are in doubt, why, and what to do."""
+    first = state.steps[names[0]]
+    element, reason = next(iter(first.doubts.items()))
+    called = first.name if element is None else f"{first.name}[{element}]"
+    others = f" (and so are {', '.join(names[1:5])})" if len(names) > 1 else ""
+    return (
+        f"step {quoted(called)} is in doubt: {reason}{others}; find out what became of it, say so "
+        f"by run.resolve({called!r}, completed=value), retry=True or failed=True, and then call "
+        f"run.resume()"
+    )
+
+
+def shapes(topology: Topology) -> dict[str, Shape]:
+    """Say what is known of the steps of a flow before it runs."""
+    found = {}
+    for name, node in zip(topology.names, topology.nodes, strict=True):
+        axis = node.axis
+        total = axis.lineage[0].count if axis is not None else None
+        undoable = node.call.definition.options.compensate is not None
+        found[name] = Shape(axis is not None, total, undoable)
+    return found
+
+
+def sinks(topology: Topology) -> list[int]:
+    """List the steps whose values make up the value of the flow."""
+    return sorted({topology.index[id(node)] for node in nodes_in(topology.value)})

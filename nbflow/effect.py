@@ -1,0 +1,251 @@
+"""Steps that do something in the world: each attempt is begun once, whoever is asked to.
+
+An attempt is claimed before the user's function is called, and leaves a receipt after
+it. A second copy of the task finds them: it waits for the first one, takes its result
+over, or says that there is doubt. The scheme is that of an idempotency record, as in
+Gray and Reuter's "queued transactions", with the claim as intent and the receipt as
+outcome.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from nbflow.absence import Absent
+from nbflow.calling import invoke
+from nbflow.context import Stop
+from nbflow.errors import RunCancelledError, StoreError, quoted
+from nbflow.events import Event, Status
+from nbflow.evidence import Claim, Evidence, beating
+from nbflow.minutes import opened, packed
+from nbflow.options import Options
+from nbflow.outcome import Outcome
+from nbflow.owner import Owner
+from nbflow.recollection import Held
+from nbflow.slot import waiting
+
+_LOOK_SECONDS = 0.1
+# The starts of tasks that are at work in this process.
+_at_work: set[str] = set()
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What an attempt gave of which only its user's own check knows.
+
+    Attributes
+    ----------
+    value, attempt
+        The result, and of which attempt.
+    """
+
+    value: Any
+    attempt: int
+
+
+class TakenError(Exception):
+    """Another copy has claimed the attempt a moment ago. Never reaches the user."""
+
+
+class Effects:
+    """The effects of one start of a task.
+
+    Parameters
+    ----------
+    evidence
+        Where claims and receipts are.
+    epoch
+        Which time the run is driven; what failed in an earlier one is tried again.
+    worker
+        The address of the worker.
+    stop
+        Tells whether the run was cancelled.
+    """
+
+    def __init__(self, evidence: Evidence, epoch: int, worker: str, stop: Stop) -> None:
+        self.evidence = evidence
+        self.epoch = epoch
+        self.worker = worker
+        self.stop = stop
+        self.token = uuid.uuid4().hex
+        self._stack = ExitStack()
+        # The last attempt of each effect that was taken over from another copy.
+        self._taken_over: dict[str, int] = {}
+        _at_work.add(self.token)
+
+    def __enter__(self) -> Effects:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        _at_work.discard(self.token)
+        self._stack.close()
+
+    def found(
+        self, key: str, name: str, options: Options, given: tuple[list[Any], dict[str, Any]]
+    ) -> Outcome | Verified | None:
+        """Say what has become of an effect; None if it may be attempted now.
+
+        Parameters
+        ----------
+        key
+            The idempotency key of the step or element.
+        name, options
+            What it is called, and what its options are.
+        given
+            The arguments of the call.
+
+        Raises
+        ------
+        RunCancelledError
+            If the run was cancelled while another copy was waited for.
+        StoreError
+            If the store cannot be read.
+        """
+        while True:
+            claims = self.evidence.claims(key)
+            if not claims or claims[-1].attempt <= self._taken_over.get(key, 0):
+                return None
+            last = claims[-1]
+            receipt = self.evidence.receipt(key, last.attempt)
+            if receipt is None and self._is_at_work(last):
+                self._wait(name)
+                continue
+            # It may have come between the two looks.
+            receipt = receipt or self.evidence.receipt(key, last.attempt)
+            self._taken_over[key] = last.attempt
+            if receipt is None:
+                return self._in_doubt(name, last, options, given)
+            return self._by_receipt(receipt, last, name)
+
+    def _is_at_work(self, claim: Claim) -> bool:
+        if claim.owner == Owner.here():
+            return claim.token in _at_work and claim.token != self.token
+        return self.evidence.is_alive(claim)
+
+    def _wait(self, name: str) -> None:
+        if self.stop():
+            raise RunCancelledError(
+                f"the run was cancelled while step {quoted(name)} waited for another copy of itself"
+            )
+        with waiting():
+            time.sleep(_LOOK_SECONDS)
+
+    def _by_receipt(self, receipt: bytes, claim: Claim, name: str) -> Outcome | None:
+        epoch, event = read_receipt(receipt)
+        if event.status in (Status.COMPLETED, Status.COMPENSATED):
+            if event.kept is None and event.undo:
+                return Outcome(None, event.seconds or 0.0)
+            if event.kept is None:
+                return doubtful(name, "it was done, but its result could not be kept")
+            value = Held(event.kept)
+            return Outcome(value, event.seconds or 0.0, event.preview, kept=event.kept)
+        if event.status is not Status.FAILED or epoch != self.epoch or claim.token == self.token:
+            return None
+        wait = None if event.retry_at is None else max(0.0, event.retry_at - time.time())
+        return Outcome(None, event.seconds or 0.0, error=event.error, wait=wait)
+
+    def _in_doubt(
+        self,
+        name: str,
+        claim: Claim,
+        options: Options,
+        given: tuple[list[Any], dict[str, Any]],
+    ) -> Outcome | Verified | None:
+        """Say what is known of an attempt that was begun and left nothing."""
+        if options.verify is not None:
+            try:
+                value = invoke(options.verify, *given)
+            except Exception as error:  # noqa: BLE001 - then nobody knows
+                said = f"{_begun(claim)}; verify raised {type(error).__name__}: {error}"
+                return doubtful(name, said)
+            return None if value is None else Verified(value, claim.attempt)
+        if options.on_doubt == "retry":
+            return None
+        return doubtful(name, _begun(claim))
+
+    def claim(self, key: str) -> int:
+        """Claim the next attempt of an effect; it may begin when this returns.
+
+        Raises
+        ------
+        TakenError
+            If another copy was first.
+        StoreError
+            If the store cannot be written.
+        """
+        claims = self.evidence.claims(key)
+        attempt = claims[-1].attempt + 1 if claims else 1
+        if not self._taken_over.get(key, 0) == attempt - 1:
+            raise TakenError
+        claim = Claim(attempt, Owner.here(), self.worker, time.time(), self.token)
+        if not self.evidence.claim(key, claim):
+            raise TakenError
+        self._taken_over[key] = attempt
+        self._stack.enter_context(beating(self.evidence, self.token))
+        return attempt
+
+    def leave_receipt(self, key: str, attempt: int, event: Event) -> None:
+        """Leave what an attempt gave.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot be written.
+        """
+        self.evidence.give_receipt(key, attempt, receipt_of(self.epoch, event))
+
+
+def doubtful(name: str, reason: str) -> Outcome:
+    """Give the outcome of an effect of which nobody knows how it ended.
+
+    Examples
+    --------
+    >>> doubtful("charge", "its worker died").doubt
+    'its worker died'
+    """
+    absent = Absent(name, f"{name} is in doubt", failed=True, doubt=True)
+    return Outcome(absent, 0.0, doubt=reason)
+
+
+def _begun(claim: Claim) -> str:
+    if not claim.worker:
+        return "it was begun, and nothing says whether it ended"
+    at = time.strftime("%H:%M:%S", time.localtime(claim.at))
+    return (
+        f"it was begun at {at} by {claim.owner}, which is gone, and nothing says whether it ended"
+    )
+
+
+def receipt_of(epoch: int, event: Event) -> bytes:
+    """Write the receipt of an attempt.
+
+    Examples
+    --------
+    >>> read_receipt(receipt_of(2, Event("charge", Status.COMPLETED, 1.0)))[0]
+    2
+    """
+    return epoch.to_bytes(8, "big") + packed([event])
+
+
+def read_receipt(data: bytes) -> tuple[int, Event]:
+    """Read the receipt of an attempt: which time the run was driven, and what happened.
+
+    Raises
+    ------
+    StoreError
+        If it is none.
+    """
+    events = opened(data[8:])
+    if len(events) != 1:
+        raise StoreError("the receipt of an effect is damaged")
+    return int.from_bytes(data[:8], "big"), events[0]

@@ -1,0 +1,234 @@
+"""How a run goes on after it has stopped, and what it takes over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nbflow.archive import Archive, is_own_record
+from nbflow.cluster import current_client
+from nbflow.difference import compared
+from nbflow.drive import Drive
+from nbflow.errors import FlowError, RunError, StoreError, quoted
+from nbflow.events import Event, Status
+from nbflow.evidence import Evidence
+from nbflow.flow import Flow
+from nbflow.harvest import harvested
+from nbflow.history import latest_sketch, recorded_state
+from nbflow.owner import Owner
+from nbflow.recovery import Decision, decided
+from nbflow.run import Run, remember
+from nbflow.showing import show
+from nbflow.sketch import Sketch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def can_be_resumed(run: Run) -> bool:
+    """Tell whether a run has stopped, and there is something left to do."""
+    state = run.state
+    if not run.status.final or run._archive is None:
+        return False
+    if state.rollback is not None:
+        return state.status in (Status.INTERRUPTED, Status.FAILED)
+    return state.status in (Status.INTERRUPTED, Status.FAILED, Status.CANCELLED)
+
+
+def resume(
+    run: Run,
+    flow: Flow | None,
+    *,
+    cluster: Any,
+    renamed: Mapping[str, str],
+    force: bool,
+    checkpoint: bool | str,
+) -> Run:
+    """Go on with a run; see `nbflow.run.Run.resume`."""
+    archive = _archive(run)
+    _check_ended(run, force=force)
+    now = _Now.of(run, flow, renamed)
+    entry = archive.journal.take(run.id, Owner.here(), force=force)
+    try:
+        record = recorded_state(entry, archive.journal)
+        record.journal = archive.journal
+        client = current_client(cluster)
+        drive = Drive(
+            now.flow.topology,
+            now.params,
+            client,
+            record,
+            archive,
+            checkpoint,
+            origin(archive, run.id),
+        )
+        record.hold(entry.epoch)
+        drive.harvest()
+        decisions = drive.decide(now.changed, renamed)
+        if record.state.rollback is not None:
+            _go_on_undoing(drive)
+        else:
+            _check_left(run, decisions)
+            show(_table(decisions), f"run {run.id} goes on")
+            drive.go_on(decisions, renamed, now.rewritten)
+    except BaseException:
+        archive.journal.release(run.id, entry.epoch)
+        raise
+    resumed = Run(record, now.params, flow=now.flow, drive=drive, archive=archive)
+    resumed._sketch = now.sketch
+    remember(resumed)
+    resumed.watch()
+    return resumed
+
+
+def undo(run: Run, cluster: Any) -> Run:
+    """Undo what a run has done; see `nbflow.run.Run.undo`."""
+    if not run.status.final:
+        raise RunError(f"run {quoted(run.id)} is {run.status}; wait for its end, or cancel it")
+    if run.state.rollback is not None and run.state.status is Status.COMPENSATED:
+        raise RunError(f"run {quoted(run.id)} is undone already")
+    archive = _archive(run)
+    now = _Now.of(run, None, {})
+    entry = archive.journal.take(run.id, Owner.here())
+    try:
+        record = recorded_state(entry, archive.journal)
+        record.journal = archive.journal
+        client = current_client(cluster)
+        topology, known_by = now.flow.topology, origin(archive, run.id)
+        drive = Drive(topology, now.params, client, record, archive, "auto", known_by)
+        record.hold(entry.epoch)
+        if record.state.rollback is None:
+            drive.roll_back(Status.COMPENSATED)
+        else:
+            _go_on_undoing(drive)
+    except BaseException:
+        archive.journal.release(run.id, entry.epoch)
+        raise
+    undone = Run(record, now.params, flow=now.flow, drive=drive, archive=archive)
+    remember(undone)
+    return undone
+
+
+def _go_on_undoing(drive: Drive) -> None:
+    from nbflow.turns import Resumed
+
+    turn = Resumed(frozenset())
+    drive.record.fold([Event("", Status.RUNNING, time.time(), turn=turn)])
+    if not drive.state.status.final:
+        drive.go_on_rolling_back()
+
+
+def plan_of_resume(run: Run, flow: Flow | None, renamed: Mapping[str, str] | None) -> pd.DataFrame:
+    """Tell what a resume would do; see `nbflow.run.Run.plan_of_resume`."""
+    archive = _archive(run)
+    now = _Now.of(run, flow, renamed or {})
+    record = recorded_state(archive.journal.entry(run.id), archive.journal)
+    record.fold(harvested(Evidence(archive.store, run.id).receipts(), record.state))
+    state = record.state.renamed(renamed or {})
+    return _table(
+        decided(now.flow.topology, state, now.changed, lambda k: archive.store.is_intact(k.hash))
+    )
+
+
+class _Now:
+    """A flow as it is now, against what was written down of it."""
+
+    def __init__(
+        self,
+        flow: Flow,
+        params: Mapping[str, Any],
+        sketch: Sketch,
+        changed: Mapping[str, str],
+        rewritten: bytes | None = None,
+    ) -> None:
+        self.flow = flow
+        self.params = params
+        self.sketch = sketch
+        self.changed = changed
+        self.rewritten = rewritten
+
+    @classmethod
+    def of(cls, run: Run, flow: Flow | None, renamed: Mapping[str, str]) -> _Now:
+        """Compare the flow that is given with that of a run.
+
+        Raises
+        ------
+        FlowError
+            If it has other steps.
+        StoreError
+            If there is none, and that of the run cannot be read.
+        """
+        archive = _archive(run)
+        record = recorded_state(archive.journal.entry(run.id), archive.journal)
+        recorded = latest_sketch(archive.journal, run.id, record)
+        if flow is None:
+            if run._drive is not None:
+                return cls(run.flow, run.params, recorded, {})
+            if not is_own_record(archive):
+                raise StoreError(
+                    f"the journal {quoted(str(archive.journal.path))} may have been written by "
+                    f"others, and the code in it is not run; give the flow: run.resume(flow)"
+                )
+            return cls(recorded.flow().named(run.name), recorded.values(), recorded, {})
+        ready = flow._flow().ready() if hasattr(flow, "_flow") else flow.ready()
+        params = recorded.values()
+        sketch = Sketch.of(ready, params)
+        difference = compared(recorded, sketch, renamed)
+        if not difference.same_graph:
+            raise FlowError(
+                f"the flow is not that of run {quoted(run.id)}:\n{difference.text}\nrun it as a "
+                f"new run; or, if steps only have other names now, say so by renamed="
+                f"{{'old': 'new'}}"
+            )
+        changed = difference.changed
+        rewritten = sketch.packed() if changed or renamed else None
+        return cls(ready.named(run.name), params, sketch, changed, rewritten)
+
+
+def _archive(run: Run) -> Archive:
+    if run._archive is None:
+        raise RunError(
+            f"run {quoted(run.id)} was not written down (store=False), so there is nothing to go "
+            f"on from; run the flow again"
+        )
+    return run._archive
+
+
+def _check_ended(run: Run, *, force: bool) -> None:
+    if not run.status.final and run._drive is not None and not force:
+        raise RunError(f"run {quoted(run.id)} is {run.status} in this process; wait for its end")
+    state = run.state
+    undone = state.rollback is not None and state.status is Status.COMPENSATED
+    if undone or (state.rollback is not None and state.status is Status.CANCELLED):
+        raise RunError(
+            f"run {quoted(run.id)} was rolled back, and never goes forward again; run the flow "
+            f"as a new run"
+        )
+
+
+def _check_left(run: Run, decisions: Sequence[Decision]) -> None:
+    if run.state.status is Status.COMPLETED and all(d.action != "run" for d in decisions):
+        raise RunError(f"run {quoted(run.id)} is completed; there is nothing left to do")
+
+
+def origin(archive: Archive, run_id: str) -> str:
+    """Name the run by whose id elements are known outside: the first of those redriven."""
+    entry = archive.journal.entry(run_id)
+    while entry.parent is not None:
+        entry = archive.journal.entry(entry.parent)
+    return entry.id
+
+
+def _table(decisions: Sequence[Decision]) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = [(d.step, _action(d), "; ".join(filter(None, [d.reason, d.note]))) for d in decisions]
+    return pd.DataFrame(rows, columns=["step", "decision", "reason"]).set_index("step")
+
+
+def _action(decision: Decision) -> str:
+    if decision.spans is None:
+        return decision.action
+    count = sum(stop - start for start, stop in decision.spans)
+    return f"run {count} element{'s' * (count != 1)}"
