@@ -12,6 +12,7 @@ from typing import Final
 INLINE: Final = 8_192
 _FILE_SECONDS: Final = 0.005
 _INLINE_SECONDS: Final = 0.0003
+_ATOM_SECONDS: Final = 0.00002
 _BYTES_A_SECOND: Final = 300e6
 _SHARE: Final = 0.1
 # What a run may spend from the start, so that small results of a short run are kept too.
@@ -47,7 +48,7 @@ class Budget:
             return _INLINE_SECONDS
         return (_FILE_SECONDS + nbytes / _BYTES_A_SECOND) * self._pace
 
-    def allows(self, seconds: float, nbytes: int) -> bool:
+    def allows(self, seconds: float, nbytes: int, *, is_atom: bool = False) -> bool:
         """Tell whether a result should be kept.
 
         Parameters
@@ -56,10 +57,16 @@ class Budget:
             How long it took to compute all that would be lost with it.
         nbytes
             How large it is, by estimate.
+        is_atom
+            Whether it is a number or a short text.
         """
-        cost = self.estimate(nbytes)
+        cost = _ATOM_SECONDS if is_atom else self.estimate(nbytes)
         left = _CREDIT_SECONDS + _SHARE * self._computed - self._spent
         return cost <= left and (cost <= seconds or nbytes <= INLINE)
+
+    def spent_on_atom(self) -> None:
+        """Take note of what keeping a number or a short text takes."""
+        self._spent += _ATOM_SECONDS
 
     def spent(self, seconds: float, nbytes: int) -> None:
         """Take note of what keeping a result has taken."""

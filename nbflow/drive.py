@@ -23,6 +23,7 @@ from nbflow.harvest import harvested
 from nbflow.order import Keeping, Past
 from nbflow.owner import Owner
 from nbflow.plan import Redrive
+from nbflow.pulse import Pulse
 from nbflow.recollection import recollected
 from nbflow.record import Record
 from nbflow.recovery import Decision, decided, resumed
@@ -138,6 +139,19 @@ class Drive:
         """Send it all to the cluster, and return."""
         assert self.execution is not None
         self.execution.start()
+        if not is_own(self.client):
+            execution = self.execution
+
+            def goes_on() -> bool:
+                return self.execution is execution and not self.state.status.final
+
+            Pulse(self.client, goes_on, self._lost_pulse).start()
+
+    def _lost_pulse(self, why: str) -> None:
+        """Stop: the cluster is there, and does not answer."""
+        lost_at, address = time.strftime("%H:%M:%S"), _address(self.client)
+        self._forsake()
+        self._stop_at(lost_at, address, why)
 
     # What happens when a cluster has done what it was given
 

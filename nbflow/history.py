@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbflow.archive import Archive
@@ -158,7 +159,9 @@ def _beginning(entry: Entry, journal: Journal) -> RunState:
     """Make the state of a run before anything has happened in it."""
     if entry.parent is None:
         topology = Sketch.opened(journal.body(entry.id)).picture().topology
-        return RunState.planned(entry.id, entry.flow, shapes(topology), entry.started)
+        state = RunState.planned(entry.id, entry.flow, shapes(topology), entry.started)
+        waits = entry.status == Status.PENDING
+        return replace(state, status=Status.PENDING, ended=None) if waits else state
     before = recorded_state(journal.entry(entry.parent), journal).state
     events = [event for batch in _batches(journal, entry.id) for event in batch]
     turn = next((e.turn for e in events if isinstance(e.turn, Redriven)), None)

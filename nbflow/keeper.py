@@ -63,12 +63,10 @@ class Keeper:
         """
         policy = self.policy if wish == "auto" else wish
         if policy == "auto":
-            # These cost less than to think about them.
-            if type(value) in PLAIN and nbytes <= _ATOM_BYTES:
-                return True
             if last and nbytes <= _LAST_BYTES:
                 return True
-            return self.budget.allows(self._at_risk, nbytes)
+            is_atom = type(value) in PLAIN and nbytes <= _ATOM_BYTES
+            return self.budget.allows(self._at_risk, nbytes, is_atom=is_atom)
         return bool(policy)
 
     def keep(self, value: Any, nbytes: int) -> Kept | None:
@@ -80,6 +78,8 @@ class Keeper:
             The result, and how large it is by estimate.
         """
         if type(value) in PLAIN and nbytes <= _ATOM_BYTES:
+            self._at_risk = 0.0
+            self.budget.spent_on_atom()
             return _atom(value)
         begun = time.perf_counter()
         try:

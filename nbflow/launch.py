@@ -23,7 +23,7 @@ from nbflow.errors import (
 )
 from nbflow.evaluate import bound_params
 from nbflow.flow import Flow
-from nbflow.history import loaded
+from nbflow.history import held, loaded
 from nbflow.options import checked_checkpoint
 from nbflow.owner import Owner
 from nbflow.record import Record
@@ -98,14 +98,11 @@ def submit(
             f"the key {quoted(key)} names a run in its record, and store=False keeps none; leave "
             f"one of them out"
         )
-    if archive is None:
-        return _started(ready, bound, cluster, None, policy, None)
-    sketch = Sketch.of(ready, bound)
-    if key is not None:
+    if key is not None and archive is not None:
         known = archive.journal.keyed(key)
         if known is not None:
-            return _existing(known, sketch, archive, cluster)
-    return _started(ready, bound, cluster, archive, policy, (sketch, key))
+            return _existing(known, Sketch.of(ready, bound), archive, cluster)
+    return _started(ready, bound, cluster, archive, policy, key)
 
 
 def _started(
@@ -114,7 +111,7 @@ def _started(
     cluster: Any,
     archive: Archive | None,
     policy: bool | str,
-    named: tuple[Sketch, str | None] | None,
+    key: str | None,
 ) -> Run:
     topology, client = ready.topology, current_client(cluster)
     started = time.time()
@@ -127,8 +124,8 @@ def _started(
         policy = False
     drive = Drive(topology, params, client, record, archive, policy, store=kept)
     drive.prepare()
-    if archive is not None and named is not None:
-        sketch, key = named
+    if archive is not None:
+        sketch = Sketch.of(ready, params)
         # The identity takes long to work out, and tells what a key is of.
         identity = "" if key is None else sketch.identity
         entry = entry_of(state, identity, archive, key)
@@ -177,7 +174,8 @@ def _existing(entry: Entry, sketch: Sketch, archive: Archive, cluster: Any) -> R
             f"{quoted(entry.flow)}, and this is another flow, or has other inputs or parameters; "
             f"take another key, or look at nbflow.load({entry.id!r})"
         )
-    run = loaded(entry.id, archive)
+    driven = Drive.living.get(entry.id)
+    run = loaded(entry.id, archive) if driven is None else held(driven)
     if run.can_be_resumed:
         return run.resume(cluster=cluster)
     return run

@@ -145,12 +145,16 @@ class Ledger:
                     " one that nobody drives. Wait until it is over or the lease has run out, or"
                     " take it with force=True: then that process writes nothing more for it."
                 )
-        taken = replace(entry, owner=owner, epoch=entry.epoch + 1, expires=expires)
+        # A run that waits for its time begins when it is taken, and not when it was entered.
+        began = now if entry.due is not None and entry.status == _PENDING else entry.started
+        taken = replace(
+            entry, owner=owner, epoch=entry.epoch + 1, expires=expires, started=began
+        )
         self._fenced(
             run,
             entry.epoch,
-            "epoch = ?, owner = ?, expires = ?",
-            [taken.epoch, _text(owner), expires],
+            "epoch = ?, owner = ?, expires = ?, started = ?",
+            [taken.epoch, _text(owner), expires, began],
         )
         return taken
 

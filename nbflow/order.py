@@ -186,7 +186,7 @@ class Order:
     keeping
         Where results are kept, and what is known from before; None if nothing is kept.
     number
-        Which segment of the plan it is.
+        Which segment of the plan it is; None if it is none.
     memory
         What is known of steps, by position.
     """
@@ -204,7 +204,7 @@ class Order:
     lane: Lane | None = None
     block: Block | None = None
     keeping: Keeping | None = None
-    number: int = 0
+    number: int | None = None
     memory: Mapping[int, Recollection] = field(default_factory=dict)
 
     @property

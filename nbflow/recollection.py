@@ -82,8 +82,9 @@ class Recollection:
         at = bisect_right(self.kept, number, key=_start) - 1
         if at < 0 or number >= self.kept[at][1]:
             return GONE
-        start, _, kept = self.kept[at]
-        return Held(kept, number - start)
+        start, stop, kept = self.kept[at]
+        # One alone is kept as it is, and not in a list.
+        return Held(kept, number - start if stop - start > 1 else None)
 
     def within(self, start: int, stop: int) -> Recollection:
         """Give what is known of some neighbouring elements."""
@@ -193,7 +194,7 @@ class Library:
 
     def __init__(self, load: Callable[[Kept], Any]) -> None:
         self._load = load
-        self._lists: dict[str, list[Any]] = {}
+        self._lists: dict[Kept, list[Any]] = {}
 
     def opened(self, value: Any) -> Any:
         """Read a value if it is one that is held, or give it back."""
@@ -219,6 +220,6 @@ class Library:
             raise RunError("the result was not kept, as computing it took less than keeping it")
         if held.index is None:
             return self._load(held.kept)
-        if held.kept.hash not in self._lists:
-            self._lists[held.kept.hash] = self._load(held.kept)
-        return self._lists[held.kept.hash][held.index]
+        if held.kept not in self._lists:
+            self._lists[held.kept] = self._load(held.kept)
+        return self._lists[held.kept][held.index]

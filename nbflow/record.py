@@ -49,6 +49,8 @@ class Record:
         self.error: Exception | None = None
         self.on_loss: Callable[[], None] | None = None
         self._unwritten = 0
+        # What was told once to have ended stays so, whatever is still heard of it.
+        self._told = False
 
     @property
     def id(self) -> str:
@@ -58,13 +60,17 @@ class Record:
     @property
     def settled(self) -> bool:
         """Whether the run has ended, and that is written down."""
-        return self.state.status.final and not self._unwritten
+        if not self.state.status.final:
+            self._told = False
+        elif not self._unwritten:
+            self._told = True
+        return self._told
 
     @property
     def status(self) -> Status:
         """How the run is: ended only when that is written down."""
         status = self.state.status
-        return Status.RUNNING if status.final and self._unwritten else status
+        return Status.RUNNING if status.final and not self.settled else status
 
     def hold(self, epoch: int) -> None:
         """Drive the run from now on: what happens is written under this epoch."""

@@ -188,7 +188,7 @@ class StepState:
             self,
             status=event.status,
             attempts=max(self.attempts, event.attempt),
-            started=event.at if self.started is None else min(self.started, event.at),
+            started=self.started if event.status is Status.PENDING else _first(self.started, event),
             worker=event.worker,
             log=self.log + event.log,
             reason=event.reason,
@@ -331,6 +331,10 @@ def _sum(left: int | None, right: int | None, *, first: bool) -> int | None:
 def max_of(left: int | None, right: int | None) -> int | None:
     """Give the larger of two counts, either of which may be unknown."""
     return None if left is None or right is None else max(left, right)
+
+
+def _first(started: float | None, event: Event) -> float:
+    return event.at if started is None else min(started, event.at)
 
 
 def _outside(doubts: Mapping[int | None, str], records: ElementRecords) -> Mapping[int | None, str]:

@@ -72,6 +72,8 @@ class Vault:
             self.order = replace(self.order, memory=self._with(self.left))
 
     def _found(self, keeping: Keeping) -> list[Event]:
+        if self.order.number is None:
+            return []
         left = keeping.evidence.left(keeping.epoch, self.order.number)
         return [event for each in left for event in opened(each)]
 
@@ -126,13 +128,13 @@ class Vault:
     def leave(self, packed: bytes) -> None:
         """Leave events where the next one to begin this task finds them."""
         keeping = self.order.keeping
-        if keeping is None or self.keeper is None or self._effects is None:
+        number = self.order.number
+        if keeping is None or self._effects is None or self.keeper is None or number is None:
             return
         self._number += 1
         token = self._effects.token
         # What is not left is computed once more, if it comes to that.
         with suppress(StoreError):
-            number = self.order.number
             keeping.evidence.leave(keeping.epoch, number, token, self._number, packed)
 
     def _value(self, kept: Kept) -> Any:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from nbflow.expression import ParamRef
 from nbflow.notebook.feeds import leaves_of
 from nbflow.notebook.stacks import Links, Strand, alike, depths
+from nbflow.notebook.traits import traits
 from nbflow.notebook.wording import count, counted
 
 if TYPE_CHECKING:
@@ -63,9 +64,9 @@ def _nature(topology: Topology, wires: Wires, position: int) -> Hashable:
         len(topology.order_only[position]),
         node.open,
         tuple(leaf.name for leaf in leaves_of(node) if isinstance(leaf, ParamRef)),
-        call.split_every,
         call.decision is not None,
-        tuple(map(id, definition.options.when)),
+        # By name: a recorded flow has other placeholders for the same function.
+        tuple(traits(call)),
         None if entry is None else entry.arm,
         None if lot is None else id(lot.cap),
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from nbflow.events import Status
 
@@ -31,6 +31,21 @@ class Kind(StrEnum):
     INPUT = "input"
     STOP = "stop"
     ELSEWHERE = "elsewhere"
+
+
+class Mark(StrEnum):
+    """What a step is shown as where its status does not say it."""
+
+    DOUBT = "in doubt"
+    NOT_UNDONE = "not undone"
+    PARTLY = "partly undone"
+    UNDOING = "undoing"
+
+    def __repr__(self) -> str:
+        return repr(self.value)
+
+
+Shown: TypeAlias = Status | Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +70,7 @@ class Look:
 
 
 # The ink has a contrast of at least 7 : 1 on its fill.
-LOOKS: Mapping[Status, Look] = MappingProxyType(
+LOOKS: Mapping[Shown, Look] = MappingProxyType(
     {
         Status.PENDING: Look("○", "#f4f5f7", "#8590a0", "#414a57"),
         Status.RUNNING: Look("◐", "#dceefb", "#0072b2", "#07395c"),
@@ -67,6 +82,10 @@ LOOKS: Mapping[Status, Look] = MappingProxyType(
         Status.CANCELLED: Look("⊘", "#f6e7f0", "#b5628f", "#5b2344", dashed=True),
         Status.COMPENSATED: Look("↶", "#f6e7f0", "#b5628f", "#5b2344"),
         Status.INTERRUPTED: Look("!", "#fff0cc", "#c98a00", "#553900", dashed=True),
+        Mark.DOUBT: Look("?", "#faf0a0", "#998500", "#453c00"),
+        Mark.NOT_UNDONE: Look("✗", "#fde3d5", "#d55e00", "#6b2400", dashed=True),
+        Mark.PARTLY: Look("↶", "#f6e7f0", "#b5628f", "#5b2344", dashed=True),
+        Mark.UNDOING: Look("↶", "#f6e7f0", "#b5628f", "#5b2344", dashed=True),
     }
 )
 
@@ -74,10 +93,14 @@ PLAIN = Look("", "#eef3fa", "#5b7fae", "#1c2f4a")
 DECIDING = Look("", "#f3effb", "#8468b8", "#32214f")
 
 # The worst first: a stack looks like the worst of its members.
-SEVERITY = (
+SEVERITY: tuple[Shown, ...] = (
+    Mark.DOUBT,
+    Mark.NOT_UNDONE,
     Status.FAILED,
     Status.INTERRUPTED,
     Status.CANCELLED,
+    Mark.PARTLY,
+    Mark.UNDOING,
     Status.RETRYING,
     Status.RUNNING,
     Status.PENDING,
@@ -86,6 +109,9 @@ SEVERITY = (
     Status.COMPLETED,
     Status.REUSED,
 )
+
+# What a person must look at: it is shown first, and with a bold outline.
+PROBLEMS: frozenset[Shown] = frozenset({Mark.DOUBT, Mark.NOT_UNDONE, Status.FAILED})
 
 # The renderer knows the widths of this face and no list of faces; browsers put Arial
 # or Liberation Sans in its place, which are equally wide.
@@ -162,6 +188,19 @@ FRAME: Mapping[str, str] = MappingProxyType(
 )
 # A limit is no map.
 CAPPED: Mapping[str, str] = MappingProxyType({"style": "rounded,dashed"})
+
+# The way back, on which what was done is undone.
+BACK: Mapping[str, str] = MappingProxyType(
+    {
+        "color": LOOKS[Status.COMPENSATED].border,
+        "fontcolor": LOOKS[Status.COMPENSATED].border,
+        "style": "dashed",
+        "constraint": "false",
+    }
+)
+STUCK: Mapping[str, str] = MappingProxyType(
+    {"color": LOOKS[Status.FAILED].border, "fontcolor": LOOKS[Status.FAILED].border}
+)
 
 FEED: Mapping[str, str] = MappingProxyType({"color": GREY, "arrowsize": "0.5"})
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import time
 from typing import TYPE_CHECKING
 
-from nbflow.events import Status
+from nbflow.events import ErrorRecord, Status
+from nbflow.notebook.appearance import counts, shown
 from nbflow.notebook.figure import numbered
-from nbflow.notebook.style import LOOKS, SEVERITY
+from nbflow.notebook.style import LOOKS, Mark, Shown
 from nbflow.notebook.wording import (
     clock,
     count,
@@ -15,6 +16,7 @@ from nbflow.notebook.wording import (
     dimensions,
     duration,
     printable,
+    timeless,
     without_addresses,
 )
 from nbflow.stepstate import StepState
@@ -23,10 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def worst(states: Iterable[StepState]) -> Status | None:
+def worst(states: Iterable[StepState]) -> Shown | None:
     """Give the status that a stack of steps is shown with."""
-    found = {state.status for state in states}
-    return next((status for status in SEVERITY if status in found), None)
+    return next(iter(counts(states)), None)
 
 
 def tally(states: Iterable[StepState]) -> str:
@@ -37,12 +38,10 @@ def tally(states: Iterable[StepState]) -> str:
     >>> tally([StepState("a", Status.COMPLETED), StepState("b", Status.FAILED)])
     '✗ 1 failed · ✓ 1'
     """
-    found = Counter(state.status for state in states)
-    parts = []
-    for status in SEVERITY:
-        if found[status]:
-            word = "" if status is Status.COMPLETED and len(found) > 1 else f" {status.value}"
-            parts.append(f"{LOOKS[status].sign} {count(found[status])}{word}")
+    found, parts = counts(states), []
+    for status, number in found.items():
+        word = "" if status is Status.COMPLETED and len(found) > 1 else f" {status.value}"
+        parts.append(f"{LOOKS[status].sign} {count(number)}{word}")
     return " · ".join(parts)
 
 
@@ -74,23 +73,49 @@ def told(state: StepState, *, deterministic: bool, limit: int) -> list[str]:
     >>> told(state, deterministic=False, limit=40)
     ['✓ 500 ms', '2 attempts']
     """
-    sign, time = LOOKS[state.status].sign, "" if deterministic else duration(state.seconds)
+    status, took = shown(state), "" if deterministic else duration(state.seconds)
+    sign = LOOKS[status].sign
     if state.status is Status.SKIPPED:
         several = len({each for part in state.elements for each in part.reasons.values()}) > 1
         why = reason(state, deterministic=deterministic, limit=limit)
         if several or not why:
             why = f"{count(state.skipped)} skipped" if state.skipped else "skipped"
         return [f"{sign} {why}"]
-    if state.status is Status.RETRYING:
+    if status is Status.RETRYING:
         first, *rest = retrying(state, deterministic=deterministic)
         return [f"{sign} {first}", *rest]
-    if state.mapped and (state.done or not state.status.final):
-        parts = [f"{sign} {elements(state)}", *put_aside(state), time]
-    elif state.status is Status.COMPLETED and time:
-        parts = [f"{sign} {time}"]
+    if status is Status.COMPENSATED or isinstance(status, Mark):
+        return [f"{sign} {status.value}", *parts_of(state)]
+    begins = "" if deterministic else begin(state)
+    if begins:
+        return [f"{sign} {begins}"]
+    if state.mapped and (state.done or not status.final):
+        parts = [f"{sign} {elements(state)}", *put_aside(state), took]
+    elif status is Status.COMPLETED and took:
+        parts = [f"{sign} {took}"]
     else:
-        parts = [f"{sign} {state.status.value}", time]
+        parts = [f"{sign} {status.value}", took]
     return [part for part in (*parts, tried(state)) if part]
+
+
+def parts_of(state: StepState) -> list[str]:
+    """Say how many elements of a mapped step are in doubt, and how many were undone."""
+    if not state.mapped:
+        return []
+    undone = [each.status for each in state.undone.values()]
+    found = {
+        "in doubt": len(state.doubts),
+        "undone": undone.count(Status.COMPENSATED),
+        "not undone": undone.count(Status.FAILED),
+    }
+    return [f"{count(number)} {word}" for word, number in found.items() if number]
+
+
+def begin(state: StepState) -> str:
+    """Say when a step begins that waits for its time."""
+    if state.status is not Status.PENDING or state.retry_at is None:
+        return ""
+    return f"begins at {clock(state.retry_at, time.time())}"
 
 
 def elements(state: StepState) -> str:
@@ -125,14 +150,38 @@ def tried(state: StepState) -> str:
 
 def reason(state: StepState, *, deterministic: bool, limit: int) -> str:
     """Say why a step has no value, as far as it did not fail itself."""
-    said = without_addresses(state.reason) if deterministic else state.reason
-    return printable(said, limit)
+    return printable(timeless(state.reason) if deterministic else state.reason, limit)
+
+
+def doubt(state: StepState, *, deterministic: bool, limit: int) -> str:
+    """Say why nobody knows whether a step, or the first such element, has ended."""
+    if not state.doubts:
+        return ""
+    element = min(state.doubts, key=lambda each: -1 if each is None else each)
+    said = state.doubts[element]
+    if element is not None:
+        said = f"element {label_of(state, element)}: {said}"
+    return printable(timeless(said) if deterministic else said, limit)
+
+
+def label_of(state: StepState, element: int) -> str:
+    """Name an element as the user did, or by its number."""
+    names = (part.labels[element] for part in state.elements if element in part.labels)
+    return str(next(names, element))
 
 
 def error(state: StepState, *, deterministic: bool, limit: int) -> str:
     """Say with what a step failed."""
-    if state.error is None:
-        return ""
-    said = state.error.message
-    said = without_addresses(said) if deterministic else said
-    return printable(f"{state.error.type_name}: {said}", limit)
+    return "" if state.error is None else worded(state.error, deterministic, limit)
+
+
+def worded(error: ErrorRecord, deterministic: bool, limit: int) -> str:
+    """Put an error on one line."""
+    said = without_addresses(error.message) if deterministic else error.message
+    return printable(f"{error.type_name}: {said}", limit)
+
+
+def undo_error(state: StepState, *, deterministic: bool, limit: int) -> str:
+    """Say with what the undoing of a step failed."""
+    errors = [each.error for each in state.undone.values() if each.error is not None]
+    return worded(errors[0], deterministic, limit) if errors else ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbflow.callables import natural_name
-from nbflow.notebook.wording import count, printable
+from nbflow.notebook.wording import count, duration, printable
 
 if TYPE_CHECKING:
     from nbflow.expression import Axis, Call
@@ -15,7 +15,7 @@ _NAMED = 2
 
 
 def traits(call: Call) -> list[str]:
-    """Say under which conditions a step runs, and how it reduces a list.
+    """Say when a step runs, how it is undone, and how it reduces a list.
 
     Examples
     --------
@@ -29,9 +29,29 @@ def traits(call: Call) -> list[str]:
     if names:
         more = ", …" if len(names) > _NAMED else ""
         parts.append(f"when {', '.join(names[:_NAMED])}{more}")
+    options = call.definition.options
+    if options.delay is not None:
+        parts.append(f"after {duration(options.delay)}")
+    if options.compensate is not None:
+        parts.append(f"undo: {undoer(call)}")
     if call.split_every is not None:
         parts.append(f"in parts of {count(call.split_every)}")
     return parts
+
+
+def undoer(call: Call) -> str:
+    """Name the function that undoes a step; nothing where there is none.
+
+    Examples
+    --------
+    >>> from nbflow import step
+    >>> def refund(receipt): ...
+    >>> (node,) = (3 >> step(abs, compensate=refund)).topology.nodes
+    >>> undoer(node.call)
+    'refund'
+    """
+    compensate = call.definition.options.compensate
+    return "" if compensate is None else printable(natural_name(compensate), _NAME)
 
 
 def chunked(axis: Axis) -> list[str]:

@@ -12,8 +12,13 @@ from typing import Any
 _JOINERS = frozenset("\u200c\u200d")
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?)")
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}")
+_MOMENT = re.compile(
+    r"\b\d{2}:\d{2}:\d{2}\b|(?<=process )\d+ on \S*\w|\b(?:tcp|tls|ucx|inproc)://\S*\w"
+)
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _SHAPED = ("pandas", "numpy", "polars", "pyarrow")
+# What is further away than this needs its day said.
+_FAR_SECONDS = 12 * 3600.0
 _SPELLED = (bool, int, float, type(None))
 
 
@@ -85,6 +90,17 @@ def without_addresses(text: str) -> str:
     return _ADDRESS.sub("0x…", text)
 
 
+def timeless(text: str) -> str:
+    """Leave out what nbflow itself says differently in every run: when, and in which process.
+
+    Examples
+    --------
+    >>> timeless("begun at 14:03:07 by process 81 on lab")
+    'begun at … by process …'
+    """
+    return _MOMENT.sub("…", without_addresses(text))
+
+
 def count(number: int) -> str:
     """Write a whole number so that thousands can be told.
 
@@ -140,12 +156,21 @@ def duration(seconds: float | None) -> str:
     return f"{count(minutes // 60)} h {minutes % 60:02} min"
 
 
-def clock(at: float | None) -> str:
-    """Write when something will be, as the clock on the wall says it."""
+def clock(at: float | None, now: float | None = None) -> str:
+    """Write when something will be, as the clock on the wall says it.
+
+    Parameters
+    ----------
+    at
+        The moment, in seconds since the epoch.
+    now
+        Where it matters whether that is far away, the present: then the day is said too.
+    """
     if at is None:
         return ""
+    far = now is not None and abs(at - now) > _FAR_SECONDS
     try:
-        return time.strftime("%H:%M:%S", time.localtime(at))
+        return time.strftime("%Y-%m-%d %H:%M" if far else "%H:%M:%S", time.localtime(at))
     except (ValueError, OverflowError, OSError):
         return ""
 

@@ -1,0 +1,153 @@
+"""Faults at the writes of a process: it dies, is held up, or hears that the disk is full.
+
+A process that is armed looks, at each write below a store, for a file ``fault`` beside
+it, which says at which write what is to happen. It happens once, in whichever process
+comes first.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from nbflow import database
+from nbflow.folder import Folder
+
+# What the writes to the journal are called, among the paths in the store.
+COMMIT = "journal commit"
+_PATIENCE = 60.0
+
+_seen = 0
+
+
+def plan(folder: str, part: str, when: str, deed: str, nth: int = 1) -> None:
+    """Say what is to happen.
+
+    Parameters
+    ----------
+    folder
+        That of the stage.
+    part
+        What the path that is written begins with or contains; nothing means any.
+    when
+        ``before`` or ``after`` the write.
+    deed
+        ``kill`` the process, ``hold`` it up until it is let go, or let the write fail:
+        ``fail``, and each one after it too: ``fail for good``.
+    nth
+        At which of such writes of one process, from 1.
+    """
+    text = json.dumps({"part": part, "when": when, "deed": deed, "nth": nth})
+    Path(folder, "fault-new").write_text(text)
+    Path(folder, "fault-new").rename(Path(folder, "fault"))
+
+
+def has_happened(folder: str) -> bool:
+    """Tell whether it has happened."""
+    return Path(folder, "fault-done").exists()
+
+
+def let_go(folder: str) -> None:
+    """Let whoever is held up go on, and nothing more happen."""
+    Path(folder, "fault").unlink(missing_ok=True)
+    Path(folder, "fault-over").touch()
+
+
+def _passes(folder: Path, path: str, when: str) -> None:
+    global _seen
+    try:
+        wanted = json.loads(Path(folder, "fault").read_text())
+    except FileNotFoundError:
+        return
+    if wanted["when"] != when or wanted["part"] not in path:
+        return
+    _seen += 1
+    for_good = wanted["deed"] == "fail for good"
+    if _seen < wanted["nth"] or (_seen > wanted["nth"] and not for_good):
+        return
+    try:
+        if for_good:
+            Path(folder, "fault-done").touch()
+        else:
+            Path(folder, "fault").rename(Path(folder, "fault-done"))
+    except FileNotFoundError:
+        return
+    _do(folder, wanted["deed"])
+
+
+def _do(folder: Path, deed: str) -> None:
+    if deed == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if deed == "hold":
+        deadline = time.monotonic() + _PATIENCE
+        while not Path(folder, "fault-over").exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class _Faulty(sqlite3.Connection):
+    """A connection to a journal, at each commit of which something may happen."""
+
+    def __init__(self, uri: str, *args: Any, **options: Any) -> None:
+        super().__init__(uri, *args, **options)
+        self.folder = Path(unquote(urlsplit(uri).path)).parent.parent
+
+    def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+        if sql != "COMMIT":
+            return super().execute(sql, *args)
+        try:
+            _passes(self.folder, COMMIT, "before")
+            done = super().execute(sql, *args)
+            _passes(self.folder, COMMIT, "after")
+        except OSError as error:
+            raise sqlite3.OperationalError("database or disk is full") from error
+        return done
+
+
+def arm() -> None:
+    """Let this process look for faults from now on."""
+    if getattr(Folder, "armed", False):
+        return
+    put, create = Folder.put, Folder.create
+
+    def put_armed(
+        self: Folder,
+        chunks: Sequence[Any],
+        named: Callable[[], str | None],
+        *,
+        durable: bool = True,
+    ) -> None:
+        path = ""
+
+        def named_armed() -> str | None:
+            nonlocal path
+            path = named() or ""
+            _passes(self.root.parent, path, "before")
+            return path or None
+
+        put(self, chunks, named_armed, durable=durable)
+        _passes(self.root.parent, path, "after")
+
+    def create_armed(self: Folder, path: str, data: bytes) -> bool:
+        _passes(self.root.parent, path, "before")
+        done = create(self, path, data)
+        _passes(self.root.parent, path, "after")
+        return done
+
+    Folder.put, Folder.create = put_armed, create_armed
+    Folder.armed = True
+    database.CONNECTION = _Faulty
+
+
+def dask_setup(worker: Any) -> None:
+    """Arm a worker that has this module as its preload."""
+    arm()

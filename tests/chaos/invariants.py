@@ -1,0 +1,114 @@
+"""What holds of every run in a journal, whatever has happened to those who wrote it.
+
+The numbers are those of the fault matrix.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from nbflow.events import Event, Status
+from nbflow.history import load, recorded_state, status_of
+from nbflow.journal import Entry, Journal
+from nbflow.minutes import opened
+from nbflow.state import RunState
+from nbflow.turns import Resolved, Resumed
+
+
+def check(store: str) -> None:
+    """See to it that all invariants hold of all runs that are written down in a store."""
+    if not Path(store, "journal.sqlite").exists():
+        return
+    journal = Journal.at(store)
+    for entry in journal.entries():
+        _check_record(journal, entry)
+        run = load(entry.id, store)
+        batches = [opened(batch) for _, _, batch in journal.batches(entry.id)]
+        events = [event for batch in batches for event in batch]
+        _check_once(events, run.flow)
+        _check_state(run.state, run.flow)
+
+
+def _check_record(journal: Journal, entry: Entry) -> None:
+    batches = journal.batches(entry.id)
+    # I4
+    assert [number for number, _, _ in batches] == list(range(1, len(batches) + 1))
+    epochs = [epoch for _, epoch, _ in batches]
+    assert epochs == sorted(epochs)
+    assert not epochs or epochs[-1] <= entry.epoch
+    # I5
+    state = recorded_state(entry, journal).state
+    assert state.status == status_of(entry, time.time())
+    if Status(entry.status).final:
+        assert (entry.status, entry.ended) == (str(state.status), state.ended)
+    # I6
+    if state.status is Status.INTERRUPTED:
+        assert state.reason
+    assert state.status.final or entry.owner is not None
+
+
+def _check_once(events: list[Event], flow: Any) -> None:
+    """I1: a step, or an element, completes once, unless it is decided that it runs again."""
+    options = {
+        name: node.call.definition.options
+        for name, node in zip(flow.topology.names, flow.topology.nodes, strict=True)
+    }
+    completed: Counter[tuple[str, int | None]] = Counter()
+    for event in events:
+        if isinstance(event.turn, Resumed):
+            for name, spans in event.turn.again.items():
+                for key in [key for key in completed if key[0] == name]:
+                    if spans is None or any(a <= (key[1] or 0) < b for a, b in spans):
+                        del completed[key]
+        if event.undo or not event.step:
+            continue
+        if event.elements is not None:
+            records = enumerate(event.elements.statuses, event.elements.start)
+            done = [(event.step, number) for number, each in records if each.succeeded]
+        else:
+            done = [(event.step, event.element)] * event.status.succeeded
+        if isinstance(event.turn, Resolved) or not options[event.step].has_effect:
+            continue
+        completed.update(done)
+    twice = {key: count for key, count in completed.items() if count > 1}
+    assert not twice, f"completed more than once: {twice}"
+
+
+def _check_state(state: RunState, flow: Any) -> None:
+    topology = flow.topology
+    for position, name in enumerate(topology.names):
+        step = state.steps[name]
+        # I1, of what was folded
+        numbers = [n for part in step.elements for n in range(part.start, part.stop)]
+        assert len(numbers) == len(set(numbers)), f"elements of {name} are known twice"
+        assert step.total is None or len(numbers) <= step.total
+        # I3
+        if step.status in (Status.COMPLETED, Status.REUSED):
+            for each in topology.upstream[position]:
+                before = state.steps[topology.names[each]]
+                assert before.status.final, f"{name} has ended, and {before.name} not"
+    if state.rollback is not None:
+        _check_rollback(state, topology)
+
+
+def _check_rollback(state: RunState, topology: Any) -> None:
+    """I7: what was done is undone, the last first, and nothing else."""
+    assert state.rollback is not None
+    entries = state.rollback.entries
+    assert len(entries) == len(set(entries))
+    assert {name for name, _ in entries} <= state.undoable
+    order = [topology.positions[name] for name, _ in entries]
+    above: dict[int, set[int]] = {}
+    for position in range(len(topology.names)):
+        direct = set(topology.upstream[position])
+        above[position] = direct.union(*(above[each] for each in direct))
+    for number, position in enumerate(order):
+        assert not above[position] & set(order[:number]), "undone before what came of it"
+    undone = {name for name, step in state.steps.items() if step.status is Status.COMPENSATED}
+    assert undone <= {name for name, _ in entries}
+    if state.status is Status.COMPENSATED:
+        done = {n for n, s in state.steps.items() if n in state.undoable and s.has_done_something}
+        assert not done, f"not undone: {done}"

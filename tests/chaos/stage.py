@@ -1,0 +1,160 @@
+"""The place where one test of chaos plays: its store, its gates, and the ledger of calls.
+
+The ledger is a file to which each call of a step adds one line, whoever makes it. A gate
+that is shut holds a step in the middle, until the test opens it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbflow
+
+# Longer than anything here takes, and shorter than the time-out of a test.
+PATIENCE = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One call of a step, as it has written itself down.
+
+    Attributes
+    ----------
+    name, element
+        The step, or ``undo-`` and the step, and its element.
+    attempt
+        Which attempt it said it was.
+    key
+        Its idempotency key.
+    pid
+        The process that made the call.
+    """
+
+    name: str
+    element: str
+    attempt: int
+    key: str
+    pid: int
+
+
+class Stage:
+    """The place where one test plays.
+
+    Attributes
+    ----------
+    whole
+        Whether the record is whole in the end; a test that damages it says so.
+
+    Parameters
+    ----------
+    folder
+        A folder of its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = str(folder)
+        self.store = str(folder / "store")
+        self.whole = True
+
+    # Gates
+
+    def shut(self, *names: str) -> None:
+        """Let steps, or elements such as ``send[3]``, wait when they are called."""
+        for name in names:
+            Path(self.folder, f"shut-{name}").touch()
+
+    def open(self, *names: str) -> None:
+        """Let steps go on; all of them if none is named."""
+        for name in names or [each.name[5:] for each in Path(self.folder).glob("shut-*")]:
+            Path(self.folder, f"shut-{name}").unlink(missing_ok=True)
+
+    def spoil(self, name: str, times: int = 9) -> None:
+        """Let a step fail, so many times."""
+        for number in range(times):
+            Path(self.folder, f"spoilt-{name}-{number}").touch()
+
+    def mend(self) -> None:
+        """Let no step fail any more."""
+        for each in Path(self.folder).glob("spoilt-*"):
+            each.unlink()
+
+    # The ledger
+
+    def lines(self, name: str | None = None) -> list[Line]:
+        """Give the calls so far, of one step or of all, in order."""
+        try:
+            text = Path(self.folder, "ledger").read_text()
+        except FileNotFoundError:
+            return []
+        found = []
+        for line in text.splitlines():
+            called, element, attempt, key, pid = line.split(" ")
+            found.append(Line(called, element, int(attempt), key, int(pid)))
+        return [each for each in found if name in (None, each.name)]
+
+    def order(self) -> list[str]:
+        """Name the steps in the order in which they were called."""
+        return [each.name for each in self.lines()]
+
+    def counts(self) -> dict[str, int]:
+        """Count the calls by step."""
+        return dict(Counter(self.order()))
+
+    def until(self, name: str, count: int = 1) -> Line:
+        """Wait until a step was called so often, and give that call."""
+        self.wait(lambda: len(self.lines(name)) >= count, f"call {count} of {name}")
+        return self.lines(name)[count - 1]
+
+    def wait(self, there: Callable[[], object], what: str) -> None:
+        """Wait until something is so, by looking."""
+        deadline = time.monotonic() + PATIENCE
+        while not there():
+            assert time.monotonic() < deadline, f"{what} did not come; called: {self.counts()}"
+            time.sleep(0.005)
+
+    # What was written down
+
+    def run_ids(self) -> list[str]:
+        """Give the ids of the runs in the journal, the oldest first."""
+        return [str(each) for each in nbflow.runs(self.store).id.tolist()[::-1]]
+
+    def load(self, run_id: str | None = None) -> nbflow.Run:
+        """Give a run as a new process would see it; without an id the only one."""
+        if run_id is None:
+            [run_id] = self.run_ids()
+        return nbflow.load(run_id, self.store)
+
+    def until_written(self, step: str, *statuses: str) -> None:
+        """Wait until the journal says that the step of the only run is so."""
+
+        def written() -> bool:
+            return bool(self.run_ids()) and self.load().state.steps[step].status in statuses
+
+        self.wait(written, f"{' or '.join(statuses)} of {step} in the journal")
+
+
+def enter(folder: str) -> None:
+    """Write down in a step that it was called; wait at its gate; fail if it is spoilt."""
+    here = nbflow.context()
+    name = f"undo-{here.step}" if here.undoing else here.step
+    element = "-" if here.element is None else here.element
+    line = f"{name} {element} {here.attempt} {here.idempotency_key} {os.getpid()}\n"
+    file = os.open(f"{folder}/ledger", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    try:
+        os.write(file, line.encode())
+    finally:
+        os.close(file)
+    gates = [f"{folder}/shut-{name}", f"{folder}/shut-{name}[{element}]"]
+    while any(map(os.path.exists, gates)):
+        time.sleep(0.005)
+    for number in range(9):
+        try:
+            os.unlink(f"{folder}/spoilt-{name}-{number}")
+        except FileNotFoundError:
+            continue
+        raise ValueError(f"{name} is spoilt")

@@ -1,0 +1,46 @@
+import time, signal
+import nbflow
+from chaos import flows
+from chaos.stage import Stage
+
+def test_a(stage, cluster, new_kernel):
+    t=time.time()
+    k = new_kernel()
+    print("spawn", time.time()-t)
+    k.cell("nbflow.connect(a)", a=cluster.scheduler.address)
+    print("connected", time.time()-t)
+    stage.shut("charge")
+    k.begin("run = flows.payment(folder).submit(store=store)", folder=stage.folder, store=stage.store)
+    stage.until("charge")
+    print("charge", time.time()-t)
+    k.kill()
+    print("killed", time.time()-t)
+    stage.open("charge")
+    run = stage.load()
+    print(run.status, run.steps)
+    r = run.resume()
+    print("resumed", time.time()-t)
+    print(r.wait(20), r.status, r.state.reason, stage.counts())
+    print(time.time()-t)
+
+def test_b(stage, cluster, new_kernel):
+    t=time.time()
+    k = new_kernel()
+    k.cell("nbflow.connect(n_workers=2, threads_per_worker=1, preload=PRELOAD)")
+    print("connected", time.time()-t)
+    stage.shut("charge")
+    k.begin("run = flows.payment(folder).submit(store=store)", folder=stage.folder, store=stage.store)
+    stage.until("charge")
+    print("charge", time.time()-t)
+    k.kill()
+    print("killed", time.time()-t)
+    stage.open("charge")
+    run = stage.load()
+    print(run.status, run.steps)
+    r = run.resume()
+    print("resumed", time.time()-t)
+    print(r.wait(20), r.status, r.state.reason, stage.counts())
+    r.resolve("charge", retry=True)
+    r = r.resume()
+    print(r.result(20), r.status, r.state.reason, stage.counts())
+    print(time.time()-t)
