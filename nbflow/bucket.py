@@ -18,6 +18,8 @@ from nbflow.folder import INCOMING
 _OBJECT_STORES: Final = frozenset({
     "s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "oci", "r2", "tos",
 })  # fmt: skip
+# In these, a file system of fsspec makes an object only if there is none.
+_EXCLUSIVE: Final = frozenset({"s3", "s3a", "gs", "gcs", "memory"})
 _ONE_WRITE: Final = 1 << 26
 # A file system in memory looks first and makes then, which is two things.
 _one_at_a_time: Final = Lock()
@@ -57,6 +59,12 @@ class Bucket:
         self._is_object_store = not _OBJECT_STORES.isdisjoint(known)
         # What is only in this process, nobody else has written.
         self._is_private = "memory" in known
+        self._is_exclusive = not _EXCLUSIVE.isdisjoint(known)
+
+    @property
+    def is_exclusive(self) -> bool:
+        """Whether `create` is known to tell but one of those that try it at once that it did."""
+        return self._is_exclusive
 
     def put(
         self,

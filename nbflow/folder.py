@@ -45,6 +45,9 @@ class Folder:
     b'two pieces'
     """
 
+    # Of all that create a file at once, one is told that it did.
+    is_exclusive: Final = True
+
     def __init__(self, root: Path) -> None:
         self.root = root
 

@@ -11,12 +11,14 @@ from nbflow.errors import StoreError
 from nbflow.events import ElementRecords, Event, Status
 from nbflow.minutes import opened
 from nbflow.state import RunState
+from nbflow.stepstate import StepState
 
 
 def harvested(receipts: Iterable[bytes], state: RunState) -> list[Event]:
     """List what receipts tell of steps and elements that ended well, and is not known.
 
-    What failed is tried again in any case, and so is not told.
+    What failed is tried again in any case, and so is not told. What several receipts
+    tell is told once, in the order in which it happened.
 
     Parameters
     ----------
@@ -25,21 +27,19 @@ def harvested(receipts: Iterable[bytes], state: RunState) -> list[Event]:
     state
         What is known.
     """
-    found = []
-    for receipt in receipts:
-        for event in events_of(receipt):
-            step = state.steps.get(event.step)
-            if step is None:
-                continue
-            if event.undo:
-                found += [event] if event.status is Status.COMPENSATED else []
-            elif not step.status.final:
-                found += _of_elements(event) if step.mapped else _of_step(event)
+    told = [event for receipt in receipts for event in _events(receipt)]
+    found: list[Event] = []
+    for event in sorted(told, key=lambda each: each.at):
+        step = state.steps.get(event.step)
+        if step is None:
+            continue
+        fresh = _undone(event, step) if event.undo else _done(event, step)
+        found += fresh
+        state = state.apply(fresh)
     return found
 
 
-def events_of(receipt: bytes) -> list[Event]:
-    """List what a receipt tells, be it of an effect or of a segment."""
+def _events(receipt: bytes) -> list[Event]:
     # Those of effects begin with a number, those of segments do not.
     with suppress(StoreError):
         return opened(receipt)
@@ -48,20 +48,37 @@ def events_of(receipt: bytes) -> list[Event]:
     return []
 
 
-def _of_step(event: Event) -> list[Event]:
+def _undone(event: Event, step: StepState) -> list[Event]:
+    known = step.undone.get(event.element)
+    is_new = known is None or not known.status.final
+    return [event] if event.status is Status.COMPENSATED and is_new else []
+
+
+def _done(event: Event, step: StepState) -> list[Event]:
+    if step.status.final:
+        return []
+    if step.mapped:
+        return _of_elements(event, step)
     return [event] if event.status is Status.COMPLETED and event.element is None else []
 
 
-def _of_elements(event: Event) -> list[Event]:
-    """Give what is told of elements that ended well."""
-    if event.elements is not None:
-        records = event.elements
-        bad = [n for n, s in enumerate(records.statuses, records.start) if not s.succeeded]
-        return [replace(event, elements=each) for each in records.without(bad)]
-    if event.status is not Status.COMPLETED or event.element is None or event.element < 0:
-        return []
-    number, kept = event.element, event.kept
-    records = ElementRecords(
+def _of_elements(event: Event, step: StepState) -> list[Event]:
+    """Give what is told of elements that ended well, and that are not known."""
+    records = event.elements
+    if records is None:
+        if event.status is not Status.COMPLETED or event.element is None or event.element < 0:
+            return []
+        records = _record(event, event.element)
+        event = replace(event, elements=records, element=None, kept=None, preview=None)
+    bad = {n for n, s in enumerate(records.statuses, records.start) if not s.succeeded}
+    for part in step.elements:
+        bad.update(range(max(part.start, records.start), min(part.stop, records.stop)))
+    return [replace(event, elements=each) for each in records.without(sorted(bad))]
+
+
+def _record(event: Event, number: int) -> ElementRecords:
+    kept = event.kept
+    return ElementRecords(
         number,
         (Status.COMPLETED,),
         (event.seconds or 0.0,),
@@ -69,4 +86,3 @@ def _of_elements(event: Event) -> list[Event]:
         bytes=0 if event.preview is None else event.preview.bytes,
         kept=() if kept is None else ((number, number + 1, kept),),
     )
-    return [replace(event, elements=records, element=None, kept=None, preview=None)]

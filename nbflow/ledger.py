@@ -147,9 +147,7 @@ class Ledger:
                 )
         # A run that waits for its time begins when it is taken, and not when it was entered.
         began = now if entry.due is not None and entry.status == _PENDING else entry.started
-        taken = replace(
-            entry, owner=owner, epoch=entry.epoch + 1, expires=expires, started=began
-        )
+        taken = replace(entry, owner=owner, epoch=entry.epoch + 1, expires=expires, started=began)
         self._fenced(
             run,
             entry.epoch,

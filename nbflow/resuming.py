@@ -10,6 +10,7 @@ from nbflow.archive import Archive, is_own_record
 from nbflow.cluster import current_client
 from nbflow.difference import compared
 from nbflow.drive import Drive
+from nbflow.entry import Entry
 from nbflow.errors import FlowError, RunError, StoreError, quoted
 from nbflow.events import Event, Status
 from nbflow.evidence import Evidence
@@ -17,6 +18,7 @@ from nbflow.flow import Flow
 from nbflow.harvest import harvested
 from nbflow.history import latest_sketch, recorded_state
 from nbflow.owner import Owner
+from nbflow.record import Record
 from nbflow.recovery import Decision, decided
 from nbflow.run import Run, remember
 from nbflow.showing import show
@@ -51,19 +53,8 @@ def resume(
     now = _Now.of(run, flow, renamed)
     entry = archive.journal.take(run.id, Owner.here(), force=force)
     try:
-        record = recorded_state(entry, archive.journal)
-        record.journal = archive.journal
-        client = current_client(cluster)
-        drive = Drive(
-            now.flow.topology,
-            now.params,
-            client,
-            record,
-            archive,
-            checkpoint,
-            origin(archive, run.id),
-        )
-        record.hold(entry.epoch)
+        record = _taken_up(archive, entry)
+        drive = _driven(record, archive, now, cluster, checkpoint)
         drive.harvest()
         decisions = drive.decide(now.changed, renamed)
         if record.state.rollback is not None:
@@ -82,6 +73,47 @@ def resume(
     return resumed
 
 
+def begin(run: Run, entry: Entry, *, cluster: Any, checkpoint: bool | str) -> None:
+    """Start a run that was written down and has not begun, or let it be interrupted.
+
+    Parameters
+    ----------
+    run
+        The run; from now on it is driven from here.
+    entry
+        As this process has taken it.
+    cluster, checkpoint
+        As for ``submit``.
+    """
+    archive = _archive(run)
+    run._record = record = _taken_up(archive, entry)
+    try:
+        now = _Now.of(run, None, {})
+        drive = _driven(record, archive, now, cluster, checkpoint)
+        run.flow, run.params, run._drive = now.flow, dict(now.params), drive
+        run.watch()
+        drive.go_on(drive.decide())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run must not wait for ever
+        reason = f"it could not be started: {error}; call run.resume() when it can"
+        record.fold([Event("", Status.INTERRUPTED, time.time(), reason=reason)])
+
+
+def _taken_up(archive: Archive, entry: Entry) -> Record:
+    """Give what is written down of a run, to which more is added from here."""
+    record = recorded_state(entry, archive.journal)
+    record.journal = archive.journal
+    record.hold(entry.epoch)
+    return record
+
+
+def _driven(
+    record: Record, archive: Archive, now: _Now, cluster: Any, checkpoint: bool | str
+) -> Drive:
+    topology, known_by = now.flow.topology, origin(archive, record.id)
+    client = current_client(cluster)
+    return Drive(topology, now.params, client, record, archive, checkpoint, known_by)
+
+
 def undo(run: Run, cluster: Any) -> Run:
     """Undo what a run has done; see `nbflow.run.Run.undo`."""
     if not run.status.final:
@@ -92,12 +124,8 @@ def undo(run: Run, cluster: Any) -> Run:
     now = _Now.of(run, None, {})
     entry = archive.journal.take(run.id, Owner.here())
     try:
-        record = recorded_state(entry, archive.journal)
-        record.journal = archive.journal
-        client = current_client(cluster)
-        topology, known_by = now.flow.topology, origin(archive, run.id)
-        drive = Drive(topology, now.params, client, record, archive, "auto", known_by)
-        record.hold(entry.epoch)
+        record = _taken_up(archive, entry)
+        drive = _driven(record, archive, now, cluster, "auto")
         if record.state.rollback is None:
             drive.roll_back(Status.COMPENSATED)
         else:
@@ -163,7 +191,7 @@ class _Now:
         record = recorded_state(archive.journal.entry(run.id), archive.journal)
         recorded = latest_sketch(archive.journal, run.id, record)
         if flow is None:
-            if run._drive is not None:
+            if run._drive is not None or run._sketch is None:
                 return cls(run.flow, run.params, recorded, {})
             if not is_own_record(archive):
                 raise StoreError(
@@ -198,6 +226,11 @@ def _archive(run: Run) -> Archive:
 def _check_ended(run: Run, *, force: bool) -> None:
     if not run.status.final and run._drive is not None and not force:
         raise RunError(f"run {quoted(run.id)} is {run.status} in this process; wait for its end")
+    if run.status is Status.PENDING and not force:
+        raise RunError(
+            f"run {quoted(run.id)} waits for its time, and then begins by itself; wait for it, or "
+            f"take it with resume(force=True) to start it now"
+        )
     state = run.state
     undone = state.rollback is not None and state.status is Status.COMPENSATED
     if undone or (state.rollback is not None and state.status is Status.CANCELLED):

@@ -6,7 +6,6 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,7 @@ from nbflow.failure import in_words, revived
 from nbflow.flow import Flow
 from nbflow.inputs import resolve
 from nbflow.keeper import value_kept
+from nbflow.kept import Kept
 from nbflow.recollection import Library, recollected
 from nbflow.record import Record
 from nbflow.replay import replayed
@@ -154,6 +154,13 @@ class Run:
 
     def _follow(self, timeout: float | None) -> bool:
         """Wait for the end, also of a run that another process drives."""
+        if self._drive is None and self.state.status is Status.PENDING:
+            from nbflow.clock import begun
+
+            deadline = None if timeout is None else time.monotonic() + timeout
+            if not begun(self, timeout):
+                return False
+            timeout = None if deadline is None else max(0.0, deadline - time.monotonic())
         if self._drive is not None or self._archive is None:
             return self._record.wait(timeout)
         from nbflow.following import followed
@@ -277,7 +284,24 @@ class Run:
 
     @property
     def _library(self) -> Library:
-        return Library(partial(value_kept, None if self._archive is None else self._archive.store))
+        return Library(self._read)
+
+    def _read(self, kept: Kept) -> Any:
+        """Give a value that is kept, or say that it was given up."""
+        if self._archive is None:
+            return value_kept(None, kept)
+        try:
+            return value_kept(self._archive.store, kept)
+        except StoreError as error:
+            pruned = self._archive.journal.entry(self.id).pruned
+            if pruned is None:
+                raise
+            at = time.strftime("%Y-%m-%d at %H:%M", time.localtime(pruned))
+            raise StoreError(
+                f"there is no value any more: the results of run {quoted(self.id)} were pruned on "
+                f"{at}; run the flow again. The record of the run is still there, as are .steps "
+                f"and .preview()"
+            ) from error
 
     @property
     def _trusted(self) -> bool:
@@ -338,11 +362,16 @@ class Run:
     def cancel(self) -> None:
         """Let no other step begin, and ask those that run to stop.
 
-        Running steps see it in ``nbflow.context().cancelled``. What has finished stays
+        A run that waits for its time does not begin at all. Running steps see it in ``nbflow.context().cancelled``. What has finished stays
         readable. Of a run that has ended, or was cancelled before, nothing changes.
         """
         if self._drive is not None:
             self._drive.cancel()
+            return
+        if self.status is Status.PENDING:
+            from nbflow.clock import cancel
+
+            cancel(self)
             return
         if not self.status.final:
             raise RunError(

@@ -6,22 +6,22 @@ nothing damaged is ever given back.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final
 
+from nbflow.advice import advising
 from nbflow.bucket import Bucket
 from nbflow.digest import digest, digest_read
 from nbflow.errors import StoreError, quoted
 from nbflow.folder import INCOMING, Folder
 from nbflow.kept import Kept
-from nbflow.payload import Payload, amount, decoded, encoded
+from nbflow.payload import Payload, decoded, encoded
 
 _PAYLOADS: Final = "payloads"
 _ID: Final = "id"
@@ -31,9 +31,6 @@ _PROTOCOL: Final = re.compile("([A-Za-z][A-Za-z0-9+.-]*)://")
 # From here on a file is hashed while it is written, by another thread.
 _LARGE: Final = 1 << 22
 _A_DAY: Final = 86_400.0
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-_NO_FOLDER: Final = frozenset({errno.ENOTDIR, errno.EEXIST})
 
 
 class Store:
@@ -92,6 +89,11 @@ class Store:
     def files(self) -> Folder | Bucket:
         """The files of the store, for what is not a value."""
         return self._files
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder, and nothing behind a URL."""
+        return isinstance(self._files, Folder)
 
     def id(self) -> str:
         """Tell this store from every other, by what is drawn when it is first asked for.
@@ -227,6 +229,8 @@ class Store:
     def is_intact(self, hashed: str) -> bool:
         """Tell whether a value is there and undamaged, by reading all of it.
 
+        Who asks may be about to need it, so it counts as wanted again; see `delete`.
+
         Raises
         ------
         StoreError
@@ -239,6 +243,8 @@ class Store:
         """
         path = _path(hashed)
         with self._telling(f"read the value {quoted(hashed)}"):
+            # First, for it may be deleted before it was touched, and not any more after.
+            self._files.touch(path)
             return self._files.size(path) is not None and self._matches(path, hashed)
 
     def delete(self, hashed: str, *, unused_for: float = 0.0) -> bool:
@@ -380,39 +386,9 @@ class Store:
             " it was written to. Run the step again, or open the right store."
         )
 
-    @contextmanager
-    def _telling(self, what: str, nbytes: int = 0) -> Iterator[None]:
+    def _telling(self, what: str, nbytes: int = 0) -> AbstractContextManager[None]:
         """Say of any failure what it means for the store, and what to do."""
-        try:
-            yield
-        except StoreError:
-            raise
-        # Not only OSError: what is remote raises what its library has.
-        except Exception as error:
-            begun = f"cannot {what} in the store {quoted(self.url)}: "
-            raise StoreError(begun + self._advised(error, nbytes)) from error
-
-    def _advised(self, error: Exception, nbytes: int) -> str:
-        number = error.errno if isinstance(error, OSError) else None
-        if number in _FULL:
-            free = self._files.free()
-            left = "" if free is None else f", and {amount(free)} are free"
-            return (
-                f"the disk is full. Needed are {amount(nbytes)}{left}. Make room, or choose"
-                " another folder by store= or NBFLOW_STORE."
-            )
-        if number in _FORBIDDEN:
-            return (
-                f"it is not allowed ({error}). Expected is a folder that you may read and write."
-                " Change its permissions, or choose another by store= or NBFLOW_STORE."
-            )
-        if number in _NO_FOLDER:
-            return (
-                f"there is a file where a folder should be ({error}). Move the file away, or"
-                " choose another folder by store= or NBFLOW_STORE."
-            )
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return f"{reason}. Check that the place exists and that you may read and write it."
+        return advising(what, self.url, self._files.free, nbytes)
 
 
 def _again(url: str, trusted: bool | None, limit: int | None, options: dict[str, Any]) -> Store:

@@ -14,11 +14,23 @@ from graphviz.quoting import NoHtml
 from nbflow.errors import FlowError, did_you_mean, quoted
 from nbflow.events import Status
 from nbflow.notebook import style
+from nbflow.notebook.appearance import seen as as_seen
+from nbflow.notebook.appearance import shown
 from nbflow.notebook.options import checked
 from nbflow.notebook.scene import scene
-from nbflow.notebook.style import DECIDING, LOOKS, PLAIN, SHAPES, Kind
+from nbflow.notebook.style import DECIDING, LOOKS, PLAIN, PROBLEMS, SHAPES, Kind, Mark
 from nbflow.notebook.taken import faded, taken
-from nbflow.notebook.telling import error, reason, tally, told, total, worst
+from nbflow.notebook.telling import (
+    doubt,
+    error,
+    reason,
+    tally,
+    told,
+    total,
+    undo_error,
+    worst,
+)
+from nbflow.notebook.undoing import way_back
 from nbflow.notebook.wording import printable
 
 if TYPE_CHECKING:
@@ -88,10 +100,15 @@ def digraph(
         raise FlowError(f"there is no drawing option {quoted(name)}; {did_you_mean(name, OPTIONS)}")
     checked(direction, collapse, focus, hops)
     topology = flow.topology
+    state = None if state is None else as_seen(state)
     states = [] if state is None else [state.steps.get(name) for name in topology.names]
-    failed = [i for i, each in enumerate(states) if each and each.status is Status.FAILED]
+    failed = [i for i, each in enumerate(states) if each and shown(each) in PROBLEMS]
     seen = scene(topology, collapse=collapse, focus=focus, hops=hops, kept=failed[:_KEPT])
-    return _Drawing(seen, topology.names, states, deterministic).digraph(direction)
+    graph = _Drawing(seen, states, deterministic).digraph(direction)
+    for back in () if state is None else way_back(flow, seen, state):
+        look = {**style.BACK, **(style.STUCK if back.stuck else {})}
+        graph.edge(back.tail, back.head, label=_literal(f" {back.said} "), **look)
+    return graph
 
 
 class _Drawing:
@@ -100,12 +117,10 @@ class _Drawing:
     def __init__(
         self,
         seen: Scene,
-        names: tuple[str, ...],
         states: list[StepState | None],
         deterministic: bool,
     ) -> None:
         self.scene = seen
-        self.names = names
         self.states = states
         self.deterministic = deterministic
         self.figures = {figure.key: figure for figure in seen.figures}
@@ -185,11 +200,11 @@ class _Drawing:
             attributes["height"] = style.DIAMONDS[min(len(lines), len(style.DIAMONDS)) - 1]
         if look.dashed:
             attributes["style"] = "filled,dashed" if branch else "rounded,filled,dashed"
-        if status is Status.FAILED:
+        if status in PROBLEMS:
             attributes["penwidth"] = style.BOLD if figure.outlines == 1 else style.FOCUSED
         elif figure.key in self.scene.focus:
             attributes["penwidth"] = style.FOCUSED
-        if status is not Status.FAILED and any(state.collected for state in states):
+        if status not in PROBLEMS and any(state.collected for state in states):
             attributes["color"] = LOOKS[Status.RETRYING].border
         said = self._tooltip(figure, states, title)
         if said:
@@ -213,9 +228,10 @@ class _Drawing:
         lines = [" · ".join(part for part in (*parts, size) if part)]
         if states[0].status is Status.RETRYING and len(states) == 1:
             lines = parts
-        failed = next((each for each in states if each.status is Status.FAILED), None)
-        if failed is not None and not self.deterministic:
-            lines.append(error(failed, deterministic=False, limit=_REASON))
+        first = next(each for each in states if shown(each) is worst(states))
+        # What is in doubt takes a sentence to say, for which there is no room here.
+        if shown(first) is not Mark.DOUBT and not self.deterministic:
+            lines.append(_problem(first, _REASON))
         return [line for line in lines if line]
 
     def _tooltip(self, figure: Figure, states: list[StepState], title: str) -> str:
@@ -223,11 +239,12 @@ class _Drawing:
         full = printable(figure.title, _TOOLTIP)
         if full != title:
             parts.append(full)
-        troubled = [each for each in states if each.error is not None or each.reason]
+        troubled = [each for each in states if shown(each) in PROBLEMS]
+        troubled += [each for each in states if each.error is not None or each.reason]
         if troubled and len(figure.members) > 1:
             parts.append(printable(troubled[0].name, _TITLE))
         for each in troubled[:1]:
-            failed = "" if self.deterministic else error(each, deterministic=False, limit=_TOOLTIP)
+            failed = "" if self.deterministic else _problem(each, _TOOLTIP)
             parts.append(failed or reason(each, deterministic=self.deterministic, limit=_TOOLTIP))
         return " · ".join(part for part in parts if part)
 
@@ -255,6 +272,16 @@ class _Drawing:
         if said:
             attributes["label"] = _literal(f" {said} ")
         return attributes
+
+
+def _problem(state: StepState, limit: int) -> str:
+    """Say what is wrong with a step."""
+    status = shown(state)
+    if status is Mark.NOT_UNDONE:
+        return undo_error(state, deterministic=False, limit=limit)
+    if status is Mark.DOUBT:
+        return doubt(state, deterministic=False, limit=limit)
+    return error(state, deterministic=False, limit=limit)
 
 
 def _cases(cases: Sequence[str]) -> str:

@@ -7,12 +7,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from nbflow.deterministic import is_deterministic
+from nbflow.notebook.appearance import counts, seen
 from nbflow.notebook.html import Markup, element
+from nbflow.notebook.outlook import outlook
 from nbflow.notebook.picture import Picture, picture
 from nbflow.notebook.sheets import muted
+from nbflow.notebook.rolledback import rolled_back
 from nbflow.notebook.steptable import chip, details, failures, table
-from nbflow.notebook.style import LOOKS, SEVERITY
+from nbflow.notebook.style import LOOKS
 from nbflow.notebook.text import listing, tree
+from nbflow.notebook.undoing import Undone, undone
 from nbflow.notebook.wording import count, counted, duration, printable
 
 if TYPE_CHECKING:
@@ -38,6 +42,8 @@ class Report:
         The whole as text.
     deterministic
         Whether what differs from run to run is left out.
+    undone
+        What was undone, and how.
 
     Examples
     --------
@@ -52,6 +58,7 @@ class Report:
     picture: Picture | None
     text: str
     deterministic: bool
+    undone: tuple[Undone, ...] = ()
 
     @cached_property
     def html(self) -> str:
@@ -62,17 +69,22 @@ class Report:
             return str(element("pre", self.text))
 
     def _markup(self) -> Markup:
-        parts = [_headline(self.state, self.deterministic)]
+        parts = [
+            _headline(self.state, self.deterministic),
+            *_outlook(self.state, self.deterministic),
+        ]
         if self.picture is not None and self.picture.dot:
             parts.append(self.picture.image())
         steps = table(self.state, deterministic=self.deterministic)
         if len(self.state.steps) > _LONG:
             summary = element("summary", counted(len(self.state.steps), "step"))
             steps = element("details", summary, steps)
+        shown = {"undone": self.undone, "deterministic": self.deterministic}
         parts += [
-            failures(self.state, deterministic=self.deterministic),
+            failures(self.state, **shown),
+            rolled_back(self.undone, deterministic=self.deterministic),
             steps,
-            details(self.state, deterministic=self.deterministic),
+            details(self.state, **shown),
         ]
         return element("div", *parts)
 
@@ -101,14 +113,17 @@ def report(flow: Flow | None, state: RunState, *, deterministic: bool | None = N
         ``NBFLOW_DETERMINISTIC`` says.
     """
     chosen = is_deterministic() if deterministic is None else deterministic
+    entries: tuple[Undone, ...] = ()
     try:
+        state = seen(state)
+        entries = tuple(undone(flow, state))
         text = listing(state, deterministic=chosen)
         if flow is not None:
             text = tree(flow, state, deterministic=chosen)
     except Exception:  # noqa: BLE001 - showing a run never fails
         text = f"{state.name}: {state.status.value}"
     drawn = None if flow is None else picture(flow, state, deterministic=chosen)
-    return Report(state, drawn, text, chosen)
+    return Report(state, drawn, text, chosen, entries)
 
 
 def _headline(state: RunState, deterministic: bool) -> Markup:
@@ -117,11 +132,18 @@ def _headline(state: RunState, deterministic: bool) -> Markup:
         if state.ended is not None:
             said.append(duration(state.ended - state.started))
         said.append(f"run {printable(state.run_id, _NAME)}")
-    found = state.counts()
+    found = counts(state.steps.values())
     if len(found) > 1:
-        said += [f"{LOOKS[s].sign} {count(found[s])} {s.value}" for s in SEVERITY if s in found]
+        said += [f"{LOOKS[s].sign} {count(number)} {s.value}" for s, number in found.items()]
     name = element("b", printable(state.name, _NAME))
     shown = " · ".join(each for each in said if each)
     return element(
         "div", chip(state.status), " ", name, " ", muted(shown), style="margin: 2px 0 6px 0"
     )
+
+
+def _outlook(state: RunState, deterministic: bool) -> list[Markup]:
+    said = outlook(state, deterministic=deterministic)
+    look = LOOKS[state.status]
+    style = f"margin: 2px 0 8px 0; padding-left: 10px; border-left: 3px solid {look.border}"
+    return [element("div", said, style=style)] if said else []

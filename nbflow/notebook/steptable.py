@@ -6,12 +6,24 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from nbflow.events import ErrorRecord, Status
+from nbflow.notebook.appearance import shown as appearance
 from nbflow.notebook.elements import elements
 from nbflow.notebook.figure import numbered
 from nbflow.notebook.html import Markup, element, joined
 from nbflow.notebook.sheets import LEFT, LINE, MONO, MUTED, RIGHT, framed, muted, preview
-from nbflow.notebook.style import LOOKS
-from nbflow.notebook.telling import error, put_aside, reason, retrying
+from nbflow.notebook.rolledback import told as told_of_undoing
+from nbflow.notebook.style import LOOKS, PROBLEMS, SEVERITY, Mark, Shown
+from nbflow.notebook.telling import (
+    begin,
+    doubt,
+    error,
+    label_of,
+    parts_of,
+    put_aside,
+    reason,
+    retrying,
+    undo_error,
+)
 from nbflow.notebook.wording import (
     count,
     counted,
@@ -20,6 +32,7 @@ from nbflow.notebook.wording import (
     paragraph,
     printable,
     size,
+    timeless,
     without_addresses,
 )
 from nbflow.state import RunState
@@ -28,18 +41,21 @@ from nbflow.stepstate import StepState
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from nbflow.notebook.undoing import Undone
+
 MOST_ROWS = 120
 MANY_STEPS = 60
 _FIRST_STEPS = 12
 _FAILURES_SIZE, _DETAILS_SIZE = 50_000, 130_000
 _NAME, _REASON = 64, 200
 _LOG, _TRACEBACK = 4_000, 8_000
+_DOUBTS = 20
 
 _GAP = "margin: 6px 0"
 _ERROR = f"{MONO}; padding-left: 10px; border-left: 3px solid #d55e00"
 
 
-def chip(status: Status, said: str = "") -> Markup:
+def chip(status: Shown, said: str = "") -> Markup:
     """Show a status by its sign and word, on its colour."""
     look = LOOKS[status]
     style = (
@@ -50,16 +66,19 @@ def chip(status: Status, said: str = "") -> Markup:
 
 
 def in_order(state: RunState) -> list[StepState]:
-    """Give the steps of a run, those that failed first."""
-    steps = list(state.steps.values())
-    return sorted(steps, key=lambda step: step.status is not Status.FAILED)
+    """Give the steps of a run, those first that a person must look at, the worst foremost."""
+    return sorted(state.steps.values(), key=lambda step: _rank(appearance(step)))
+
+
+def _rank(status: Shown) -> int:
+    return SEVERITY.index(status) if status in PROBLEMS else len(SEVERITY)
 
 
 # The table
 
 
 def table(state: RunState, *, deterministic: bool = False) -> Markup:
-    """Show the steps of a run as a table, the failed ones first.
+    """Show the steps of a run as a table, problems first.
 
     Parameters
     ----------
@@ -107,7 +126,7 @@ class _Column:
 def _columns(deterministic: bool) -> list[_Column]:
     columns = [
         _Column("step", lambda step: element("b", _title(step))),
-        _Column("status", lambda step: chip(step.status)),
+        _Column("status", lambda step: chip(appearance(step))),
         _Column("attempts", lambda s: str(s.attempts or ""), RIGHT, least="1"),
         _Column("time", lambda step: duration(step.seconds), RIGHT),
         _Column("rows", lambda s: "" if s.rows is None else count(s.rows), RIGHT),
@@ -130,12 +149,18 @@ def _reason(step: StepState, deterministic: bool) -> str:
     parts = []
     if step.status is Status.RETRYING:
         parts += retrying(step, deterministic=deterministic)[1:]
+    begins = "" if deterministic else begin(step)
+    parts += [begins] if begins else []
+    parts += parts_of(step)
+    parts += filter(None, [doubt(step, deterministic=deterministic, limit=_REASON)])
+    failed = undo_error(step, deterministic=deterministic, limit=_REASON)
+    parts += [f"undoing it failed: {failed}"] if failed else []
     if step.mapped and step.error is not None:
         parts.append(f"{count(step.failed)} of {numbered(step.total)} failed")
     parts += put_aside(replace(step, failed=0))
     first = "first: " if step.mapped and step.error is not None else ""
     said = error(step, deterministic=deterministic, limit=_REASON)
-    said = said or reason(step, deterministic=deterministic, limit=_REASON)
+    said = said or ("" if begins else reason(step, deterministic=deterministic, limit=_REASON))
     return ", ".join([*parts, *([first + said] if said else [])])
 
 
@@ -146,61 +171,87 @@ def _message(error: ErrorRecord, deterministic: bool) -> str:
 # Each step
 
 
-def failures(state: RunState, *, deterministic: bool = False) -> Markup:
-    """Show why steps failed, one after the other, and open."""
-    steps = [step for step in state.steps.values() if step.status is Status.FAILED]
-    return _bounded(steps, steps, _FAILURES_SIZE, deterministic=deterministic)
+def failures(
+    state: RunState, *, undone: Sequence[Undone] = (), deterministic: bool = False
+) -> Markup:
+    """Show why steps failed or are in doubt, one after the other, and open."""
+    steps = [step for step in in_order(state) if _is_problem(step)]
+    return _Details(undone, deterministic).bounded(steps, steps, _FAILURES_SIZE)
 
 
-def details(state: RunState, *, deterministic: bool = False) -> Markup:
+def details(
+    state: RunState, *, undone: Sequence[Undone] = (), deterministic: bool = False
+) -> Markup:
     """Show what there is to know of each step that did not fail, folded away.
 
     Of a large run only the first steps are shown, and the whole has a bounded size.
+
+    Parameters
+    ----------
+    state
+        The run.
+    undone
+        What was undone in it.
+    deterministic
+        Whether to leave out what differs from run to run.
     """
-    every = [step for step in state.steps.values() if step.status is not Status.FAILED]
+    every = [step for step in state.steps.values() if not _is_problem(step)]
     steps = [step for step in every if _has_more(step)]
     first = steps[:_FIRST_STEPS] if len(state.steps) > MANY_STEPS else steps
-    return _bounded(first, steps, _DETAILS_SIZE, deterministic=deterministic)
+    return _Details(undone, deterministic).bounded(first, steps, _DETAILS_SIZE)
 
 
-def _bounded(
-    wanted: Sequence[StepState], every: Sequence[StepState], room: int, *, deterministic: bool
-) -> Markup:
-    shown: list[Markup] = []
-    for step in wanted:
-        block = _step(step, deterministic)
-        room -= len(block)
-        if room < 0:
-            break
-        shown.append(block)
-    left = len(every) - len(shown)
-    if left:
-        said = f"… {counted(left, 'more step')} without details here; run[name] has them"
-        shown.append(element("p", said, style=MUTED))
-    return joined(shown)
+def _is_problem(step: StepState) -> bool:
+    # A map is compensated when its good elements are, and its errors still count.
+    return appearance(step) in PROBLEMS or step.error is not None
+
+
+class _Details:
+    """What is told of steps, apart from the table."""
+
+    def __init__(self, undone: Sequence[Undone], deterministic: bool) -> None:
+        self.deterministic = deterministic
+        self.undone: dict[str, list[Undone]] = {}
+        for each in undone:
+            self.undone.setdefault(each.step, []).append(each)
+
+    def bounded(self, wanted: Sequence[StepState], every: Sequence[StepState], room: int) -> Markup:
+        """Show as many of the steps as there is room for, and say how many are left."""
+        shown: list[Markup] = []
+        for step in wanted:
+            block = self._step(step)
+            room -= len(block)
+            if room < 0:
+                break
+            shown.append(block)
+        left = len(every) - len(shown)
+        if left:
+            said = f"… {counted(left, 'more step')} without details here; run[name] has them"
+            shown.append(element("p", said, style=MUTED))
+        return joined(shown)
+
+    def _step(self, step: StepState) -> Markup:
+        problem = _is_problem(step)
+        label = chip(appearance(step)) + " " if problem else ""
+        contents = muted(_contents(step, self.deterministic))
+        summary = element("summary", Markup(label), element("b", _title(step)), " ", contents)
+        parts = [*_doubts(step, self.deterministic), *_errors(step, self.deterministic)]
+        if step.preview is not None:
+            parts.append(preview(step.preview))
+        parts += elements(step, deterministic=self.deterministic)
+        if step.log:
+            log = without_addresses(step.log) if self.deterministic else step.log
+            parts.append(element("pre", paragraph(log, _LOG), style=LINE))
+        parts += told_of_undoing(self.undone.get(step.name, ()), deterministic=self.deterministic)
+        return element("details", summary, *parts, style=_GAP, open="open" if problem else "")
 
 
 def _has_more(step: StepState) -> bool:
-    return bool(step.preview or step.log or step.error or step.elements)
+    told = any(each.log for each in step.undone.values())
+    return bool(step.preview or step.log or step.error or step.elements or told)
 
 
-def _step(step: StepState, deterministic: bool) -> Markup:
-    failed = step.status is Status.FAILED
-    label = chip(step.status) + " " if failed else ""
-    summary = element(
-        "summary", Markup(label), element("b", _title(step)), " ", muted(_contents(step))
-    )
-    parts = [*_errors(step, deterministic)]
-    if step.preview is not None:
-        parts.append(preview(step.preview))
-    parts += elements(step, deterministic=deterministic)
-    if step.log:
-        log = without_addresses(step.log) if deterministic else step.log
-        parts.append(element("pre", paragraph(log, _LOG), style=LINE))
-    return element("details", summary, *parts, style=_GAP, open="open" if failed else "")
-
-
-def _contents(step: StepState) -> str:
+def _contents(step: StepState, deterministic: bool) -> str:
     parts = []
     if step.error is not None:
         parts.append(printable(step.error.type_name, _NAME))
@@ -212,7 +263,32 @@ def _contents(step: StepState) -> str:
         parts.append(dimensions(step.rows, step.columns))
     if step.log:
         parts.append(counted(len(step.log.splitlines()), "line") + " of log")
+    # Whether a result is kept may depend on how long it took.
+    kept = 0 if deterministic else _kept(step)
+    if kept:
+        parts.append(f"kept, {size(kept)}")
     return " · ".join(part for part in parts if part)
+
+
+def _kept(step: StepState) -> int:
+    """Add up how large the kept results of a step are."""
+    parts = {kept for part in step.elements for _, _, kept in part.kept}
+    return sum(each.nbytes for each in {*parts, *([step.kept] if step.kept else [])})
+
+
+def _doubts(step: StepState, deterministic: bool) -> Iterator[Markup]:
+    """Say what is in doubt, and how to settle it."""
+    if not step.doubts:
+        return
+    look = f"{LINE}; padding-left: 10px; border-left: 3px solid {LOOKS[Mark.DOUBT].border}"
+    lines = []
+    for element_number, why in list(step.doubts.items())[:_DOUBTS]:
+        label = "" if element_number is None else f"[{label_of(step, element_number)}]"
+        said = timeless(why) if deterministic else why
+        lines.append(f"{printable(step.name + label, _NAME)}: {printable(said, _LOG)}")
+    more = len(step.doubts) - len(lines)
+    lines += [f"… {counted(more, 'more element')}"] if more > 0 else []
+    yield element("pre", "\n".join(lines), style=look)
 
 
 def _errors(step: StepState, deterministic: bool) -> Iterator[Markup]:

@@ -11,11 +11,25 @@ from typing import TYPE_CHECKING
 
 from nbflow.events import Status
 from nbflow.expression import Node, ParamRef, leaves, parts_of
+from nbflow.notebook.appearance import counts, seen, shown
 from nbflow.notebook.arms import Wires, wires
 from nbflow.notebook.figure import at_once, numbered
-from nbflow.notebook.style import LOOKS, SEVERITY
-from nbflow.notebook.telling import elements, error, put_aside, reason, retrying, tried
+from nbflow.notebook.outlook import outlook
+from nbflow.notebook.style import LOOKS, PROBLEMS, Mark
+from nbflow.notebook.telling import (
+    begin,
+    doubt,
+    elements,
+    error,
+    parts_of,
+    put_aside,
+    reason,
+    retrying,
+    tried,
+    undo_error,
+)
 from nbflow.notebook.traits import chunked, traits
+from nbflow.notebook.undoing import undone
 from nbflow.notebook.wording import count, counted, dimensions, duration, printable
 from nbflow.state import RunState
 from nbflow.stepstate import StepState
@@ -71,6 +85,7 @@ def tree(
     max ← eu, us
     """
     topology = flow.topology
+    state = None if state is None else seen(state)
     lines = _lines(topology, wires(topology), state)
     shown = lines[:limit]
     heads = _drawn(shown)
@@ -80,7 +95,8 @@ def tree(
     rest = [topology.names[line.position] for line in lines[limit:]]
     unknown = StepState("")
     steps = [unknown if state is None else state.steps.get(name, unknown) for name in rest]
-    return "\n".join([title, *heads, *_left_out(steps)])
+    below = [] if state is None else _undone(flow, state)
+    return "\n".join([title, *_outlook(state, deterministic), *heads, *_left_out(steps), *below])
 
 
 def headline(flow: Flow, state: RunState | None, *, deterministic: bool = False) -> str:
@@ -105,18 +121,38 @@ def _run_headline(name: str, state: RunState, *, deterministic: bool) -> str:
 
 def listing(state: RunState, *, limit: int = 1000, deterministic: bool = False) -> str:
     """Write the steps of a run whose flow is not known, one on each line."""
+    state = seen(state)
     steps = list(state.steps.values())
     heads = [printable(step.name, _NAME) for step in steps[:limit]]
     told = [described(step, deterministic=deterministic) for step in steps[:limit]]
     title = _run_headline(state.name, state, deterministic=deterministic)
-    return "\n".join([title, *_aligned(heads, told), *_left_out(steps[limit:])])
+    lines = [*_outlook(state, deterministic), *_aligned(heads, told), *_left_out(steps[limit:])]
+    return "\n".join([title, *lines, *_undone(None, state)])
+
+
+def _outlook(state: RunState | None, deterministic: bool) -> list[str]:
+    said = "" if state is None else outlook(state, deterministic=deterministic)
+    return [said] if said else []
+
+
+def _undone(flow: Flow | None, state: RunState) -> list[str]:
+    """Say what was undone, in that order: what arrows back say in a picture."""
+    entries = undone(flow, state)
+    done = [
+        printable(each.label, _NAME) + (f" by {each.by}" if each.by else "")
+        for each in entries
+        if each.done
+    ]
+    if not done:
+        return []
+    more = len(done) - _MOST_NAMED
+    listed = ", ".join(done[:_MOST_NAMED]) + (f" and {count(more)} more" if more > 0 else "")
+    return [f"undone, in this order: {listed}"]
 
 
 def _counts(state: RunState) -> str:
-    found = state.counts()
-    return (
-        ", ".join(f"{count(found[s])} {s.value}" for s in SEVERITY[::-1] if s in found) or "empty"
-    )
+    found = reversed(counts(state.steps.values()).items())
+    return ", ".join(f"{count(number)} {status.value}" for status, number in found) or "empty"
 
 
 def _lines(topology: Topology, edges: Wires, state: RunState | None) -> list[_Line]:
@@ -287,18 +323,26 @@ def described(step: StepState, *, deterministic: bool = False) -> str:
     >>> described(StepState("clean", Status.COMPLETED, 2, seconds=0.5, rows=12, columns=3))
     '✓ completed, 500 ms, 2 attempts, 12 × 3'
     """
-    sign, parts = LOOKS[step.status].sign, [step.status.value]
-    if step.status is Status.RETRYING:
+    status = shown(step)
+    sign, parts = LOOKS[status].sign, [status.value]
+    begins = "" if deterministic else begin(step)
+    if status is Status.RETRYING:
         parts = retrying(step, deterministic=deterministic)
+    elif isinstance(status, Mark) or status is Status.COMPENSATED:
+        parts += parts_of(step)
+    elif begins:
+        parts.append(begins)
     elif step.mapped and step.status is not Status.SKIPPED and (step.done or not step.status.final):
         parts.append(f"{elements(step)} elements")
         parts += put_aside(step)
     if not deterministic:
         parts.append(duration(step.seconds))
-    if step.status is not Status.RETRYING:
+    if status is not Status.RETRYING:
         parts.append(tried(step))
     parts.append(dimensions(step.rows, step.columns))
-    parts.append(reason(step, deterministic=deterministic, limit=_REASON))
+    parts.append(doubt(step, deterministic=deterministic, limit=_REASON))
+    parts.append(undo_error(step, deterministic=deterministic, limit=_REASON))
+    parts.append("" if begins else reason(step, deterministic=deterministic, limit=_REASON))
     parts.append(error(step, deterministic=deterministic, limit=_REASON))
     return f"{sign} " + ", ".join(part for part in parts if part)
 
@@ -307,7 +351,7 @@ def _left_out(steps: Sequence[StepState]) -> list[str]:
     if not steps:
         return []
     said = f"… {counted(len(steps), 'more step')}"
-    failed = [step.name for step in steps if step.status is Status.FAILED]
-    if failed:
-        said += f", of which {count(len(failed))} failed: {_listed(failed)}"
+    for problem in (each for each in counts(steps) if each in PROBLEMS):
+        names = [step.name for step in steps if shown(step) is problem]
+        said += f", of which {count(len(names))} {problem.value}: {_listed(names)}"
     return [said]
