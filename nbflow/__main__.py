@@ -1,4 +1,4 @@
-"""The command line: ``nbflow run FILE:flow`` and ``nbflow show FILE:flow``."""
+"""The command line: ``nbflow run FILE:flow``, ``nbflow show FILE:flow`` and ``nbflow tick``."""
 
 from __future__ import annotations
 
@@ -39,9 +39,14 @@ def _add_show(to: argparse.ArgumentParser) -> None:
     to.add_argument("--output", metavar="FILE", help="write .svg, .dot or .html instead of text")
 
 
+def _add_tick(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--store", metavar="PLACE", help="where the runs are; .nbflow if left out")
+
+
 COMMANDS: tuple[tuple[str, str, Adder], ...] = (
     ("run", "run a flow, and print its steps and its result", _add_run),
     ("show", "print or draw a flow", _add_show),
+    ("tick", "start the runs whose time has come, and wait for their end", _add_tick),
 )
 
 
@@ -53,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line = parser("nbflow", COMMANDS)
     try:
         given = line.parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
+        if given.command == "tick":
+            return _tick(given)
         return _run(given) if given.command == "run" else _show(given)
     except Help as text:
         print(str(text).strip())
@@ -86,6 +93,28 @@ def _run(given: argparse.Namespace) -> int:
         Path(given.report).write_text(html, encoding="utf-8")
         print(f"\nreport written to {given.report}")
     return 0 if run.status == "completed" else 1
+
+
+def _tick(given: argparse.Namespace) -> int:
+    from nbflow.archive import Archive
+    from nbflow.clock import tick
+
+    refused: list[str] = []
+
+    def refuse(run_id: str, error: Exception) -> None:
+        refused.append(run_id)
+        print(f"nbflow: run {quoted(run_id)} is not started: {error}", file=sys.stderr)
+
+    started = tick(Archive.of(given.store), refuse)
+    if not started and not refused:
+        print("nothing is due")
+    for run in started:
+        run.wait()
+        run.wait_for_handlers()
+        seconds = (run.state.ended or 0.0) - run.state.started
+        reason = f": {run.state.reason}" if run.state.reason else ""
+        print(f"{run.name}: run {run.id} is {run.status} after {seconds:.1f} s{reason}", flush=True)
+    return 0 if not refused and all(run.status == "completed" for run in started) else 1
 
 
 def _print_outcome(run: Run) -> None:

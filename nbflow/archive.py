@@ -68,12 +68,23 @@ class Archive:
 
 def _folder_of(place: str) -> Path:
     """Give the folder of the journal: the store, if that is one."""
-    for protocol in _LOCAL:
-        place = place.removeprefix(protocol)
-    if not _URL.match(place):
+    if not is_url(place):
+        for protocol in _LOCAL:
+            place = place.removeprefix(protocol)
         return Path(place).expanduser()
     default = os.environ.get(VARIABLE) or _FOLDER
-    return Path(_FOLDER) if _URL.match(default) else Path(default).expanduser()
+    return Path(_FOLDER) if is_url(default) else Path(default).expanduser()
+
+
+def is_url(place: str) -> bool:
+    """Tell whether a place is elsewhere, and not a folder of this machine.
+
+    Examples
+    --------
+    >>> is_url("s3://bucket/folder"), is_url("file:///results"), is_url("results")
+    (True, False, False)
+    """
+    return _URL.match(place) is not None and not place.startswith(_LOCAL)
 
 
 def passing_store(owner: object) -> Store:

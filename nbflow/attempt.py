@@ -175,8 +175,7 @@ class Attempts:
     def _kept(self, work: Work, value: Any, nbytes: int) -> Kept | None:
         keeper = self.keeper
         assert keeper is not None
-        wants = keeper.wants(work.checkpoint, value, nbytes, last=work.last)
-        if not work.must_keep and not wants:
+        if not keeper.wants(work.checkpoint, value, nbytes, last=work.last):
             return None
         kept = keeper.keep(value, nbytes)
         self.complain(keeper)

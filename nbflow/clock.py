@@ -8,23 +8,22 @@ first: a process in which somebody has a run that waits in the same journal, or
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from nbflow.archive import Archive
 from nbflow.entry import Entry, is_driven
-from nbflow.errors import FlowError, NbflowError, RunError, StoreError, quoted
+from nbflow.errors import RunError, StoreError, quoted
 from nbflow.events import Event, Status
 from nbflow.history import loaded, recorded_state
 from nbflow.owner import Owner
-from nbflow.resuming import begin
-from nbflow.retry import finite_number
+from nbflow.resuming import Now, begin
 from nbflow.run import Run
 
 # Other processes may have added some, and the clock may have been set.
@@ -34,57 +33,6 @@ COURTESY_SECONDS: Final = 10.0
 _LEAST_SECONDS: Final = 0.05
 _WAIT_SECONDS: Final = 0.2
 _WRITTEN_SECONDS: Final = 30.0
-
-
-def due_at(at: Any, after: Any, now: float) -> float | None:
-    """Say when a run is to begin, in seconds since the epoch; None if that is at once.
-
-    Parameters
-    ----------
-    at
-        A time with its time zone, or seconds since the epoch. One that has passed means
-        at once.
-    after
-        Seconds from now.
-    now
-        In seconds since the epoch.
-
-    Raises
-    ------
-    FlowError
-        If it is neither, or both are given.
-
-    Examples
-    --------
-    >>> due_at(None, 60, now=1000.0)
-    1060.0
-    """
-    if at is None and after is None:
-        return None
-    if at is not None and after is not None:
-        raise FlowError(f"at is {at!r} and after is {after!r}; give one of them")
-    if after is not None:
-        seconds = finite_number(after)
-        if seconds is None or seconds < 0:
-            raise FlowError(
-                f"after is {after!r}; expected is a finite number of seconds, 0 or more"
-            )
-        return now + seconds
-    if isinstance(at, datetime):
-        if at.tzinfo is None or at.utcoffset() is None:
-            raise FlowError(
-                f"at is {at!r}, which has no time zone, so it may mean several moments; give it "
-                f"one, such as at={type(at).__name__}(…, tzinfo=ZoneInfo('Europe/Berlin')), or "
-                f".astimezone() for the zone of this machine"
-            )
-        return at.timestamp()
-    moment = finite_number(at)
-    if moment is None:
-        raise FlowError(
-            f"at is {at!r}; expected is a datetime with a time zone, or a finite number of seconds "
-            f"since the epoch"
-        )
-    return moment
 
 
 @dataclass(slots=True, eq=False)
@@ -183,7 +131,6 @@ class Clock:
 
     def _forget(self, archive: Archive, waiting: Collection[str]) -> None:
         """Forget the runs of a journal that wait no more, and the journal with the last one."""
-        self._begun &= {*waiting, *self._timers}
         for run_id, timer in list(self._timers.items()):
             own = timer.run._archive
             mine = own is not None and own.journal.path == archive.journal.path
@@ -208,13 +155,17 @@ class Clock:
                     fire(timer.run, cluster=timer.cluster, checkpoint=timer.checkpoint)
             else:
                 fire(loaded(run_id, archive))
-        except NbflowError:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other runs are started
             # Nothing is lost: it waits on, for a process that can start it.
+            sys.stderr.write(f"nbflow: run {quoted(run_id)} is not started from here: {error}\n")
             with self._woken:
                 self._refused.add(run_id)
         finally:
             with self._woken:
                 self._begun.discard(run_id)
+                if timer is not None and timer.run._drive is not None:
+                    # Results are freed as soon as nobody holds the run.
+                    self._timers.pop(run_id, None)
                 self._woken.notify_all()
 
 
@@ -275,31 +226,42 @@ def fire(run: Run, *, cluster: Any = None, checkpoint: bool | str = "auto") -> b
 
     Raises
     ------
-    StoreError
-        If its code may have been written by others, or the journal cannot be written.
+    Exception
+        Whatever stands in the way of reading its flow, or of writing to the journal. It
+        waits on then.
     """
+    ready = Now.of(run, None, {})
     entry = _taken(run)
     if entry is None:
         return False
-    begin(run, entry, cluster=cluster, checkpoint=checkpoint)
+    begin(run, ready, entry, cluster=cluster, checkpoint=checkpoint)
     return True
 
 
-def tick(archive: Archive) -> list[Run]:
+def tick(archive: Archive, refused: Callable[[str, Exception], None]) -> list[Run]:
     """Start all runs of a journal whose time has come, and give those started here.
 
     Parameters
     ----------
     archive
         The journal.
+    refused
+        Called with the id of each run that cannot be started from here, and why.
 
     Raises
     ------
     StoreError
-        As for `fire`.
+        If the journal cannot be read.
     """
-    due = [loaded(entry.id, archive) for entry in archive.journal.overdue(time.time())]
-    return [run for run in due if fire(run)]
+    started = []
+    for entry in archive.journal.overdue(time.time()):
+        try:
+            run = loaded(entry.id, archive)
+            if fire(run):
+                started.append(run)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others are started
+            refused(entry.id, error)
+    return started
 
 
 def begun(run: Run, timeout: float | None) -> bool:
@@ -315,7 +277,8 @@ def begun(run: Run, timeout: float | None) -> bool:
     assert run._archive is not None
     journal = run._archive.journal
     deadline = None if timeout is None else time.monotonic() + timeout
-    watch(run)
+    # Not as one of this process's own: who has made it goes first.
+    _clock.watch(run._archive)
     while run._drive is None:
         entry = journal.entry(run.id)
         if entry.status != Status.PENDING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -29,7 +28,7 @@ from nbflow.record import Record
 from nbflow.recovery import Decision, decided, resumed
 from nbflow.rollback import Rollback
 from nbflow.saga import rolling_back
-from nbflow.state import RunState, Shape
+from nbflow.state import RunState, Shape, said_of_doubts
 from nbflow.store import Store
 from nbflow.topology import Topology
 
@@ -63,6 +62,8 @@ class Drive:
     ----------
     execution
         The plan as it was driven last, if it was.
+    keeps_results
+        Whether what the flow gives is kept in any case: of a run that others may ask for.
     living
         The runs that somebody in this process still holds, by id.
     """
@@ -89,7 +90,7 @@ class Drive:
         self.checkpoint = checkpoint
         self.origin = record.id if origin is None else origin
         self.execution: Execution | None = None
-        self.handled = threading.Event()
+        self.keeps_results = False
         self._rollback: Rollback | None = None
         self._losses: list[float] = []
         self._cancelled = False
@@ -107,7 +108,8 @@ class Drive:
         if self.store is None:
             return None
         evidence = Evidence(self.store, self.record.id)
-        return Keeping(evidence, self.store.id(), max(1, self.record.epoch), self.checkpoint)
+        epoch = max(1, self.record.epoch)
+        return Keeping(evidence, self.store.id(), epoch, self.checkpoint, self.keeps_results)
 
     def prepare(
         self, past: Past | None = None, before: tuple[Execution, Redrive] | None = None
@@ -165,9 +167,9 @@ class Drive:
         if self._must_undo():
             self._begin_rollback()
             return
-        doubtful = [name for name, step in self.state.steps.items() if step.doubts]
+        doubtful = any(step.doubts for step in self.state.steps.values())
         if doubtful and not self.state.status.final:
-            self._interrupt(_said_of_doubts(self.state, doubtful))
+            self._interrupt(said_of_doubts(self.state.steps))
             return
         execution.close("the run ended without word of this step")
         self._finish()
@@ -385,19 +387,6 @@ def _address(client: Client) -> str:
         scheduler: Any = client.scheduler
         return str(scheduler.address)
     return "an unknown address"
-
-
-def _said_of_doubts(state: RunState, names: Sequence[str]) -> str:
-    """Say which steps are in doubt, why, and what to do."""
-    first = state.steps[names[0]]
-    element, reason = next(iter(first.doubts.items()))
-    called = first.name if element is None else f"{first.name}[{element}]"
-    others = f" (and so are {', '.join(names[1:5])})" if len(names) > 1 else ""
-    return (
-        f"step {quoted(called)} is in doubt: {reason}{others}; find out what became of it, say so "
-        f"by run.resolve({called!r}, completed=value), retry=True or failed=True, and then call "
-        f"run.resume()"
-    )
 
 
 def shapes(topology: Topology) -> dict[str, Shape]:

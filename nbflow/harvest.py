@@ -27,7 +27,7 @@ def harvested(receipts: Iterable[bytes], state: RunState) -> list[Event]:
     state
         What is known.
     """
-    told = [event for receipt in receipts for event in _events(receipt)]
+    told = [event for receipt in receipts for event in events_of(receipt)]
     found: list[Event] = []
     for event in sorted(told, key=lambda each: each.at):
         step = state.steps.get(event.step)
@@ -39,7 +39,8 @@ def harvested(receipts: Iterable[bytes], state: RunState) -> list[Event]:
     return found
 
 
-def _events(receipt: bytes) -> list[Event]:
+def events_of(receipt: bytes) -> list[Event]:
+    """List what a receipt tells, be it of an effect or of a segment."""
     # Those of effects begin with a number, those of segments do not.
     with suppress(StoreError):
         return opened(receipt)

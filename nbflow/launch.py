@@ -7,9 +7,12 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from nbflow.archive import Archive, obstacle, passing_store
+from nbflow.clock import watch
 from nbflow.cluster import current_client
 from nbflow.drive import Drive, shapes
 from nbflow.entry import Entry
@@ -22,19 +25,22 @@ from nbflow.errors import (
     quoted,
 )
 from nbflow.evaluate import bound_params
+from nbflow.events import Status
 from nbflow.flow import Flow
 from nbflow.history import held, loaded
+from nbflow.moment import due_at
 from nbflow.options import checked_checkpoint
 from nbflow.owner import Owner
 from nbflow.record import Record
 from nbflow.run import Run, new_run_id, remember
 from nbflow.sketch import Sketch
 from nbflow.state import RunState
+from nbflow.tenancy import mark
 from nbflow.topology import Topology
 
 # So long after an interrupt a second one cancels the run.
 _SECOND_THOUGHTS_SECONDS = 1.0
-_OPTIONS = ("params", "cluster", "raise_on_error", "store", "key", "checkpoint")
+_OPTIONS = ("params", "cluster", "raise_on_error", "store", "key", "checkpoint", "at", "after")
 _LATER = ("display", "fail_fast")
 _LONGEST_KEY = 1_000
 
@@ -47,9 +53,11 @@ def submit(
     store: Any = None,
     key: str | None = None,
     checkpoint: bool | str = "auto",
+    at: datetime | float | None = None,
+    after: float | None = None,
     **later: Any,
 ) -> Run:
-    """Start a flow on Dask, and return at once.
+    """Start a flow on Dask, or let it start later, and return at once.
 
     Parameters
     ----------
@@ -71,6 +79,12 @@ def submit(
     checkpoint
         Whether results are kept of which their steps say nothing: ``"auto"``, True or
         False.
+    at
+        When to start: a time with its time zone, or seconds since the epoch. It is
+        written down, so that it outlives this process: the run is started by a process
+        that has one that waits in the same journal, or by ``nbflow tick``.
+    after
+        In how many seconds to start.
     later
         Options that do not work in this version.
 
@@ -90,18 +104,27 @@ def submit(
     _refuse(later)
     policy = checked_checkpoint(checkpoint)
     checked_key(key)
+    due = due_at(at, after, time.time())
     ready = flow.ready(*inputs)
     bound = bound_params(ready.topology, params or {})
-    archive = None if store is False else _archive(store, ready.topology, key)
+    asked = key is not None or due is not None
+    archive = None if store is False else _archive(store, ready.topology, asked)
     if key is not None and archive is None:
         raise StoreError(
             f"the key {quoted(key)} names a run in its record, and store=False keeps none; leave "
             f"one of them out"
         )
+    if due is not None and archive is None:
+        raise StoreError(
+            "a run that starts later is written down until then, and store=False keeps nothing; "
+            "leave at= and after= out, or give a store"
+        )
     if key is not None and archive is not None:
         known = archive.journal.keyed(key)
         if known is not None:
             return _existing(known, Sketch.of(ready, bound), archive, cluster)
+    if due is not None and archive is not None:
+        return _waiting(ready, bound, cluster, archive, policy, key, due)
     return _started(ready, bound, cluster, archive, policy, key)
 
 
@@ -123,8 +146,10 @@ def _started(
         kept = passing_store(record) if has_effects else None
         policy = False
     drive = Drive(topology, params, client, record, archive, policy, store=kept)
+    drive.keeps_results = key is not None
     drive.prepare()
     if archive is not None:
+        mark(archive)
         sketch = Sketch.of(ready, params)
         # The identity takes long to work out, and tells what a key is of.
         identity = "" if key is None else sketch.identity
@@ -137,6 +162,31 @@ def _started(
     remember(run)
     drive.start()
     run.watch()
+    return run
+
+
+def _waiting(
+    ready: Flow,
+    params: Mapping[str, Any],
+    cluster: Any,
+    archive: Archive,
+    policy: bool | str,
+    key: str | None,
+    due: float,
+) -> Run:
+    """Write down a run that begins later."""
+    planned = RunState.planned(new_run_id(), ready.name, shapes(ready.topology), time.time())
+    state = replace(planned, status=Status.PENDING, ended=None)
+    mark(archive)
+    sketch = Sketch.of(ready, params)
+    identity = "" if key is None else sketch.identity
+    entry = replace(entry_of(state, identity, archive, key), due=due)
+    found = archive.journal.begin(entry, sketch.packed(), None)
+    if found.id != entry.id:
+        return _existing(found, sketch, archive, cluster)
+    run = Run(Record(state), params, flow=ready, archive=archive)
+    remember(run)
+    watch(run, cluster, policy)
     return run
 
 
@@ -178,6 +228,8 @@ def _existing(entry: Entry, sketch: Sketch, archive: Archive, cluster: Any) -> R
     run = loaded(entry.id, archive) if driven is None else held(driven)
     if run.can_be_resumed:
         return run.resume(cluster=cluster)
+    if run.status is Status.PENDING:
+        watch(run, cluster)
     return run
 
 
@@ -199,14 +251,17 @@ def checked_key(key: Any) -> None:
         )
 
 
-def _archive(store: Any, topology: Topology, key: str | None) -> Archive | None:
+def _archive(store: Any, topology: Topology, asked: bool) -> Archive | None:
     """Give the archive, or go without where nobody has asked for one and none can be made."""
     archive = Archive.of(store)
     problem = obstacle(archive)
     if problem is None:
         return archive
-    wanted = store is not None or key is not None
-    if wanted or any(node.call.definition.options.has_effect for node in topology.nodes):
+    if (
+        asked
+        or store is not None
+        or any(node.call.definition.options.has_effect for node in topology.nodes)
+    ):
         raise StoreError(problem)
     warnings.warn(f"nothing is written down of this run: {problem}", RuntimeWarning, stacklevel=4)
     return None

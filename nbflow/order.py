@@ -72,9 +72,8 @@ class Work:
         many levels of the tree are computed, where that is not all of them.
     collect
         Whether a failure is put aside.
-    must_keep, last, checkpoint
-        Whether the result is kept in any case, since what follows is decided by it;
-        whether it is a part of what the flow gives; and what the step says of it.
+    last, checkpoint
+        Whether the result is a part of what the flow gives; and whether it is kept.
     undo, element, label
         Whether the step is undone, and which element of it: its number and its name.
     before
@@ -97,7 +96,6 @@ class Work:
     split_every: int | None = None
     collect: bool = False
     levels: int | None = None
-    must_keep: bool = False
     last: bool = False
     checkpoint: bool | str = "auto"
     undo: bool = False
@@ -153,12 +151,15 @@ class Keeping:
         Which time the run is driven.
     checkpoint
         What the run says of results of which their steps say nothing.
+    results
+        Whether what the flow gives is kept in any case.
     """
 
     evidence: Evidence
     store_id: str
     epoch: int
     checkpoint: bool | str
+    results: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -273,6 +274,8 @@ class Orders:
         self.past = past or Past()
         self.last = {topology.index[id(node)] for node in nodes_in(topology.value)}
         self.decisive = _decisive(topology)
+        if keeping is not None and keeping.results:
+            self.decisive |= self.last
         self.shared: dict[str, Parcel] = {}
         self._shared_keys: dict[int, str | None] = {}
         self._packed: dict[int, bytes] = {}
@@ -446,9 +449,8 @@ class _Writer:
             call.decision,
             call.split_every,
             node.axis is not None and node.axis.collect,
-            must_keep=position in self.orders.decisive,
             last=position in self.orders.last,
-            checkpoint=call.definition.options.checkpoint,
+            checkpoint=position in self.orders.decisive or call.definition.options.checkpoint,
             before=self.orders.past.attempts.get(position, (0, 0)),
             delay=call.definition.options.delay,
             due=self.orders.past.due.get(position),

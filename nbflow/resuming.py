@@ -50,7 +50,7 @@ def resume(
     """Go on with a run; see `nbflow.run.Run.resume`."""
     archive = _archive(run)
     _check_ended(run, force=force)
-    now = _Now.of(run, flow, renamed)
+    now = Now.of(run, flow, renamed)
     entry = archive.journal.take(run.id, Owner.here(), force=force)
     try:
         record = _taken_up(archive, entry)
@@ -73,13 +73,13 @@ def resume(
     return resumed
 
 
-def begin(run: Run, entry: Entry, *, cluster: Any, checkpoint: bool | str) -> None:
+def begin(run: Run, now: Now, entry: Entry, *, cluster: Any, checkpoint: bool | str) -> None:
     """Start a run that was written down and has not begun, or let it be interrupted.
 
     Parameters
     ----------
-    run
-        The run; from now on it is driven from here.
+    run, now
+        The run, which is driven from here from now on, and its flow.
     entry
         As this process has taken it.
     cluster, checkpoint
@@ -88,8 +88,9 @@ def begin(run: Run, entry: Entry, *, cluster: Any, checkpoint: bool | str) -> No
     archive = _archive(run)
     run._record = record = _taken_up(archive, entry)
     try:
-        now = _Now.of(run, None, {})
         drive = _driven(record, archive, now, cluster, checkpoint)
+        # Who has asked for it may be another process.
+        drive.keeps_results = True
         run.flow, run.params, run._drive = now.flow, dict(now.params), drive
         run.watch()
         drive.go_on(drive.decide())
@@ -107,7 +108,7 @@ def _taken_up(archive: Archive, entry: Entry) -> Record:
 
 
 def _driven(
-    record: Record, archive: Archive, now: _Now, cluster: Any, checkpoint: bool | str
+    record: Record, archive: Archive, now: Now, cluster: Any, checkpoint: bool | str
 ) -> Drive:
     topology, known_by = now.flow.topology, origin(archive, record.id)
     client = current_client(cluster)
@@ -121,7 +122,7 @@ def undo(run: Run, cluster: Any) -> Run:
     if run.state.rollback is not None and run.state.status is Status.COMPENSATED:
         raise RunError(f"run {quoted(run.id)} is undone already")
     archive = _archive(run)
-    now = _Now.of(run, None, {})
+    now = Now.of(run, None, {})
     entry = archive.journal.take(run.id, Owner.here())
     try:
         record = _taken_up(archive, entry)
@@ -150,7 +151,7 @@ def _go_on_undoing(drive: Drive) -> None:
 def plan_of_resume(run: Run, flow: Flow | None, renamed: Mapping[str, str] | None) -> pd.DataFrame:
     """Tell what a resume would do; see `nbflow.run.Run.plan_of_resume`."""
     archive = _archive(run)
-    now = _Now.of(run, flow, renamed or {})
+    now = Now.of(run, flow, renamed or {})
     record = recorded_state(archive.journal.entry(run.id), archive.journal)
     record.fold(harvested(Evidence(archive.store, run.id).receipts(), record.state))
     state = record.state.renamed(renamed or {})
@@ -159,7 +160,7 @@ def plan_of_resume(run: Run, flow: Flow | None, renamed: Mapping[str, str] | Non
     )
 
 
-class _Now:
+class Now:
     """A flow as it is now, against what was written down of it."""
 
     def __init__(
@@ -177,7 +178,7 @@ class _Now:
         self.rewritten = rewritten
 
     @classmethod
-    def of(cls, run: Run, flow: Flow | None, renamed: Mapping[str, str]) -> _Now:
+    def of(cls, run: Run, flow: Flow | None, renamed: Mapping[str, str]) -> Now:
         """Compare the flow that is given with that of a run.
 
         Raises

@@ -362,8 +362,9 @@ class Run:
     def cancel(self) -> None:
         """Let no other step begin, and ask those that run to stop.
 
-        A run that waits for its time does not begin at all. Running steps see it in ``nbflow.context().cancelled``. What has finished stays
-        readable. Of a run that has ended, or was cancelled before, nothing changes.
+        Running steps see it in ``nbflow.context().cancelled``. A run that waits for its
+        time does not begin. What has finished stays readable. Of a run that has ended, or
+        was cancelled before, nothing changes.
         """
         if self._drive is not None:
             self._drive.cancel()

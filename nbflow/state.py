@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from nbflow.errors import quoted
 from nbflow.events import Event, Status
 from nbflow.stepstate import StepState, Undoing
 from nbflow.turns import Redriven, Resolved, Resumed, RollingBack
@@ -110,6 +111,8 @@ class RunState:
             at = max(at, event.at)
             if event.step:
                 steps[event.step] = state._next(steps[event.step], event)
+                if isinstance(event.turn, Resolved):
+                    state = replace(state, steps=dict(steps), reason=said_of_doubts(steps))
             else:
                 state = replace(state, steps=steps)._turned(event)
                 steps = dict(state.steps)
@@ -123,7 +126,9 @@ class RunState:
         if event.undo and event.element is not None and self.rollback is not None:
             mine = [number for name, number in self.rollback.entries if name == step.name]
             undone = [step.undone.get(number, Undoing()).status for number in mine]
-            if all(status is Status.COMPENSATED for status in undone):
+            # One of which an element failed stays failed: the error is its own.
+            compensated = all(status is Status.COMPENSATED for status in undone)
+            if compensated and step.status is not Status.FAILED:
                 return replace(step, status=Status.COMPENSATED, doubts={})
         return step
 
@@ -220,6 +225,23 @@ class RunState:
         for step in self.steps.values():
             found[step.status] = found.get(step.status, 0) + 1
         return found
+
+
+def said_of_doubts(steps: Mapping[str, StepState]) -> str:
+    """Say which steps are in doubt, why, and what to do."""
+    doubtful = [each for each in steps.values() if each.doubts]
+    if not doubtful:
+        return "nothing is in doubt any more; call run.resume()"
+    first = doubtful[0]
+    element, reason = next(iter(first.doubts.items()))
+    called = first.name if element is None else f"{first.name}[{element}]"
+    names = [each.name for each in doubtful[1:5]]
+    others = f" (and so are {', '.join(names)})" if names else ""
+    return (
+        f"step {quoted(called)} is in doubt: {reason}{others}; find out what became of it, say so "
+        f"by run.resolve({called!r}, completed=value), retry=True or failed=True, and then call "
+        f"run.resume()"
+    )
 
 
 def _reused(step: StepState) -> StepState:

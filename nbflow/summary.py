@@ -46,13 +46,22 @@ def steps_table(state: RunState) -> pd.DataFrame:
 
 def reason_of(state: StepState) -> str:
     """Say in one line why a step has no value; nothing if there is nothing to say."""
+    if state.doubts:
+        return f"in doubt: {next(iter(state.doubts.values()))}"
+    own = state.reason
     if state.error is not None:
-        return f"{state.error.type_name}: {state.error.message}"
-    return state.reason
+        own = f"{state.error.type_name}: {state.error.message}"
+    failed = [each.error for each in state.undone.values() if each.error is not None]
+    if failed:
+        undoing = f"undoing it failed: {failed[0].type_name}: {failed[0].message}"
+        return f"{own}; {undoing}" if own else undoing
+    return own
 
 
 def element_of(state: StepState, number: int) -> tuple[Status, str]:
     """Tell how one element of a mapped step is, and why."""
+    if number in state.doubts:
+        return Status.RUNNING, f"in doubt: {state.doubts[number]}"
     for part in state.elements:
         if part.start <= number < part.stop:
             error, reason = part.errors.get(number), part.reasons.get(number, "")

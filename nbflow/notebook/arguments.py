@@ -86,6 +86,43 @@ def param_value(text: str) -> tuple[str, Any]:
         return name, value
 
 
+def add_store(to: argparse.ArgumentParser) -> None:
+    """Let a command say where runs are written down."""
+    to.add_argument(
+        "--store",
+        metavar="PLACE",
+        help="a folder or URL; NBFLOW_STORE says it if left out, or else it is .nbflow here",
+    )
+
+
+def add_checkpoint(to: argparse.ArgumentParser) -> None:
+    """Let a command say which results are kept."""
+    to.add_argument(
+        "--checkpoint",
+        choices=list(_CHECKPOINTS),
+        default="auto",
+        help="keep results that took longer to compute than to write, or all, or none",
+    )
+
+
+_CHECKPOINTS: dict[str, bool | str] = {"auto": "auto", "on": True, "off": False}
+
+
+def checkpoint_of(given: argparse.Namespace) -> bool | str:
+    """Give what a line says of checkpoints as ``flow.submit()`` takes it."""
+    return _CHECKPOINTS[given.checkpoint]
+
+
+def add_verdict(to: argparse.ArgumentParser) -> None:
+    """Let a command say what became of a step that is in doubt."""
+    verdict = to.add_mutually_exclusive_group(required=True)
+    verdict.add_argument(
+        "--completed", metavar="VALUE", help="it was done, and this is its result: an expression"
+    )
+    verdict.add_argument("--retry", action="store_true", help="it was not done, and is to be")
+    verdict.add_argument("--failed", action="store_true", help="it was not done, and has failed")
+
+
 def add_drawing(to: argparse.ArgumentParser) -> None:
     """Let a command take the options of a drawing."""
     to.add_argument(

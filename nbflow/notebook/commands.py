@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from nbflow.notebook.arguments import Adder, add_drawing, add_params
+from nbflow.notebook.arguments import (
+    Adder,
+    add_checkpoint,
+    add_drawing,
+    add_params,
+    add_store,
+    add_verdict,
+)
 
 MAGIC_NAMES = ("flow", "nbflow")
 
@@ -13,9 +20,20 @@ def _add_run(to: argparse.ArgumentParser) -> None:
     to.add_argument("flow", help="the name of a flow")
     to.add_argument("inputs", nargs="*", help="names or values for its open first steps")
     add_params(to)
+    _add_cluster(to)
+    add_store(to)
+    to.add_argument("--key", help="name the run once and for all: the same key is the same run")
+    add_checkpoint(to)
+    _add_waiting(to)
+
+
+def _add_cluster(to: argparse.ArgumentParser) -> None:
     to.add_argument(
         "--cluster", metavar="ADDRESS", help="where to run, instead of the current cluster"
     )
+
+
+def _add_waiting(to: argparse.ArgumentParser) -> None:
     to.add_argument("--no-wait", action="store_true", help="start it, and return at once")
     to.add_argument(
         "--no-raise", action="store_true", help="show a failed run without its traceback"
@@ -33,10 +51,38 @@ def _add_chosen(to: argparse.ArgumentParser) -> None:
 
 def _add_redrive(to: argparse.ArgumentParser) -> None:
     _add_chosen(to)
-    to.add_argument("--no-wait", action="store_true", help="start it, and return at once")
+    _add_waiting(to)
+
+
+def _add_load(to: argparse.ArgumentParser) -> None:
+    to.add_argument("run", help="the id of a run")
+    add_store(to)
+
+
+def _add_resume(to: argparse.ArgumentParser) -> None:
+    _add_chosen(to)
+    to.add_argument("--flow", help="the name of the flow as it is now, if it has changed")
     to.add_argument(
-        "--no-raise", action="store_true", help="show a failed run without its traceback"
+        "--force", action="store_true", help="take it from a process that still drives it"
     )
+    _add_cluster(to)
+    add_store(to)
+    add_checkpoint(to)
+    _add_waiting(to)
+
+
+def _add_undo(to: argparse.ArgumentParser) -> None:
+    _add_chosen(to)
+    _add_cluster(to)
+    add_store(to)
+    _add_waiting(to)
+
+
+def _add_resolve(to: argparse.ArgumentParser) -> None:
+    to.add_argument("run", help="the name or the id of a run")
+    to.add_argument("step", help="the name of a step, or of an element such as charge[3]")
+    add_verdict(to)
+    add_store(to)
 
 
 def _add_replay(to: argparse.ArgumentParser) -> None:
@@ -62,6 +108,11 @@ COMMANDS: tuple[tuple[str, str, Adder], ...] = (
     ("status", "how a run is, in one line for each step", _add_chosen),
     ("result", "a result as a DataFrame", _add_result),
     ("cancel", "let no other step of a run begin, and ask those that run to stop", _add_chosen),
+    ("runs", "the table of all runs, the newest first", add_store),
+    ("load", "give a run back that was written down, and show it", _add_load),
+    ("resume", "go on with a run that has stopped, and show how it went", _add_resume),
+    ("resolve", "say what became of a step that is in doubt", _add_resolve),
+    ("undo", "undo what a run has done, by the compensate of its steps", _add_undo),
     ("redrive", "compute the elements that were put aside again", _add_redrive),
     ("replay", "compute a step once more, here, with the inputs it had", _add_replay),
     ("connect", "choose the cluster", _add_connect),

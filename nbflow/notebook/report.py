@@ -11,8 +11,8 @@ from nbflow.notebook.appearance import counts, seen
 from nbflow.notebook.html import Markup, element
 from nbflow.notebook.outlook import outlook
 from nbflow.notebook.picture import Picture, picture
-from nbflow.notebook.sheets import muted
 from nbflow.notebook.rolledback import rolled_back
+from nbflow.notebook.sheets import muted
 from nbflow.notebook.steptable import chip, details, failures, table
 from nbflow.notebook.style import LOOKS
 from nbflow.notebook.text import listing, tree
@@ -79,12 +79,12 @@ class Report:
         if len(self.state.steps) > _LONG:
             summary = element("summary", counted(len(self.state.steps), "step"))
             steps = element("details", summary, steps)
-        shown = {"undone": self.undone, "deterministic": self.deterministic}
+        undone, deterministic = self.undone, self.deterministic
         parts += [
-            failures(self.state, **shown),
-            rolled_back(self.undone, deterministic=self.deterministic),
+            failures(self.state, undone=undone, deterministic=deterministic),
+            rolled_back(undone, deterministic=deterministic),
             steps,
-            details(self.state, **shown),
+            details(self.state, undone=undone, deterministic=deterministic),
         ]
         return element("div", *parts)
 

@@ -10,19 +10,19 @@ from nbflow.notebook.appearance import shown as appearance
 from nbflow.notebook.elements import elements
 from nbflow.notebook.figure import numbered
 from nbflow.notebook.html import Markup, element, joined
-from nbflow.notebook.sheets import LEFT, LINE, MONO, MUTED, RIGHT, framed, muted, preview
 from nbflow.notebook.rolledback import told as told_of_undoing
+from nbflow.notebook.sheets import LEFT, LINE, MONO, MUTED, RIGHT, framed, muted, preview
 from nbflow.notebook.style import LOOKS, PROBLEMS, SEVERITY, Mark, Shown
 from nbflow.notebook.telling import (
     begin,
     doubt,
     error,
     label_of,
-    parts_of,
     put_aside,
     reason,
     retrying,
     undo_error,
+    word,
 )
 from nbflow.notebook.wording import (
     count,
@@ -151,7 +151,8 @@ def _reason(step: StepState, deterministic: bool) -> str:
         parts += retrying(step, deterministic=deterministic)[1:]
     begins = "" if deterministic else begin(step)
     parts += [begins] if begins else []
-    parts += parts_of(step)
+    said = word(step)
+    parts += [said] if said != appearance(step).value else []
     parts += filter(None, [doubt(step, deterministic=deterministic, limit=_REASON)])
     failed = undo_error(step, deterministic=deterministic, limit=_REASON)
     parts += [f"undoing it failed: {failed}"] if failed else []
@@ -236,13 +237,16 @@ class _Details:
         contents = muted(_contents(step, self.deterministic))
         summary = element("summary", Markup(label), element("b", _title(step)), " ", contents)
         parts = [*_doubts(step, self.deterministic), *_errors(step, self.deterministic)]
+        undoing = told_of_undoing(self.undone.get(step.name, ()), deterministic=self.deterministic)
+        if appearance(step) is Mark.NOT_UNDONE:
+            parts += undoing
         if step.preview is not None:
             parts.append(preview(step.preview))
         parts += elements(step, deterministic=self.deterministic)
         if step.log:
             log = without_addresses(step.log) if self.deterministic else step.log
             parts.append(element("pre", paragraph(log, _LOG), style=LINE))
-        parts += told_of_undoing(self.undone.get(step.name, ()), deterministic=self.deterministic)
+        parts += undoing
         return element("details", summary, *parts, style=_GAP, open="open" if problem else "")
 
 
@@ -282,8 +286,9 @@ def _doubts(step: StepState, deterministic: bool) -> Iterator[Markup]:
         return
     look = f"{LINE}; padding-left: 10px; border-left: 3px solid {LOOKS[Mark.DOUBT].border}"
     lines = []
-    for element_number, why in list(step.doubts.items())[:_DOUBTS]:
-        label = "" if element_number is None else f"[{label_of(step, element_number)}]"
+    doubts = sorted(step.doubts.items(), key=lambda each: -1 if each[0] is None else each[0])
+    for number, why in doubts[:_DOUBTS]:
+        label = "" if number is None else f"[{label_of(step, number)}]"
         said = timeless(why) if deterministic else why
         lines.append(f"{printable(step.name + label, _NAME)}: {printable(said, _LOG)}")
     more = len(step.doubts) - len(lines)

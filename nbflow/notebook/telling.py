@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from nbflow.events import ErrorRecord, Status
@@ -85,7 +86,7 @@ def told(state: StepState, *, deterministic: bool, limit: int) -> list[str]:
         first, *rest = retrying(state, deterministic=deterministic)
         return [f"{sign} {first}", *rest]
     if status is Status.COMPENSATED or isinstance(status, Mark):
-        return [f"{sign} {status.value}", *parts_of(state)]
+        return [f"{sign} {word(state)}"]
     begins = "" if deterministic else begin(state)
     if begins:
         return [f"{sign} {begins}"]
@@ -98,17 +99,23 @@ def told(state: StepState, *, deterministic: bool, limit: int) -> list[str]:
     return [part for part in (*parts, tried(state)) if part]
 
 
-def parts_of(state: StepState) -> list[str]:
-    """Say how many elements of a mapped step are in doubt, and how many were undone."""
-    if not state.mapped:
-        return []
-    undone = [each.status for each in state.undone.values()]
-    found = {
-        "in doubt": len(state.doubts),
-        "undone": undone.count(Status.COMPENSATED),
-        "not undone": undone.count(Status.FAILED),
-    }
-    return [f"{count(number)} {word}" for word, number in found.items() if number]
+def word(state: StepState) -> str:
+    """Say in a word how a step is, and of a mapped one how much of it.
+
+    Examples
+    --------
+    >>> word(StepState("pay", Status.RUNNING, mapped=True, total=5, doubts={1: "it was begun"}))
+    '1 of 5 in doubt'
+    """
+    status = shown(state)
+    undone = Counter(each.status for each in state.undone.values())
+    if not state.mapped or not isinstance(status, Mark):
+        return status.value
+    if status is Mark.DOUBT:
+        return f"{count(len(state.doubts))} of {numbered(state.total)} in doubt"
+    parts = [f"{count(undone[Status.FAILED])} not undone"] if undone[Status.FAILED] else []
+    parts += [f"{count(undone[Status.COMPENSATED])} undone"] if undone[Status.COMPENSATED] else []
+    return ", ".join(parts) or status.value
 
 
 def begin(state: StepState) -> str:
@@ -160,7 +167,7 @@ def doubt(state: StepState, *, deterministic: bool, limit: int) -> str:
     element = min(state.doubts, key=lambda each: -1 if each is None else each)
     said = state.doubts[element]
     if element is not None:
-        said = f"element {label_of(state, element)}: {said}"
+        said = f"{state.name}[{label_of(state, element)}]: {said}"
     return printable(timeless(said) if deterministic else said, limit)
 
 

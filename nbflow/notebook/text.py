@@ -21,12 +21,12 @@ from nbflow.notebook.telling import (
     doubt,
     elements,
     error,
-    parts_of,
     put_aside,
     reason,
     retrying,
     tried,
     undo_error,
+    word,
 )
 from nbflow.notebook.traits import chunked, traits
 from nbflow.notebook.undoing import undone
@@ -329,7 +329,7 @@ def described(step: StepState, *, deterministic: bool = False) -> str:
     if status is Status.RETRYING:
         parts = retrying(step, deterministic=deterministic)
     elif isinstance(status, Mark) or status is Status.COMPENSATED:
-        parts += parts_of(step)
+        parts = [word(step)]
     elif begins:
         parts.append(begins)
     elif step.mapped and step.status is not Status.SKIPPED and (step.done or not step.status.final):

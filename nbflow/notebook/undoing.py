@@ -106,6 +106,7 @@ def way_back(flow: Flow, seen: Scene, state: RunState) -> list[Back]:
     """
     names = flow.topology.names
     home = {names[each]: figure.key for figure in seen.figures for each in figure.members}
+    places = {f.key: (len(f.members), min(f.members)) for f in seen.figures if f.members}
     failed = [each for each in state.steps.values() if each.status is Status.FAILED]
     failed.sort(key=lambda each: each.ended or 0.0)
     at = next((home[each.name] for each in failed if each.name in home), None)
@@ -114,8 +115,9 @@ def way_back(flow: Flow, seen: Scene, state: RunState) -> list[Back]:
         to = home.get(each.step)
         if to is None or not each.undoing.status.final:
             continue
-        if at not in (None, to):
-            assert at is not None
+        # Stacks are undone member by member: the way on to the next one is not drawn.
+        stacked = at is not None and max(places[at], places[to])[0] > 1
+        if at is not None and at != to and not (stacked and places[at][1] < places[to][1]):
             stuck = not each.done or ((at, to) in found and found[at, to].stuck)
             found[at, to] = Back(at, to, each.by, stuck)
         at = to

@@ -1,0 +1,107 @@
+"""The runs that are written down, as a person looks at them: listed, and found by their ids."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from nbflow.archive import Archive
+from nbflow.deterministic import is_deterministic
+from nbflow.drive import Drive
+from nbflow.errors import NbflowError
+from nbflow.history import load, runs
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    import pandas as pd
+
+    from nbflow.run import Run
+
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+_MOST_OFFERED = 100
+
+
+def table(store: Any = None) -> pd.DataFrame:
+    """Make the table of all runs, the newest first, for people to read.
+
+    Parameters
+    ----------
+    store
+        As for ``flow.submit()``.
+
+    Raises
+    ------
+    StoreError
+        If the journal cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> list(table(tempfile.mkdtemp()).columns)
+    ['flow', 'status', 'started', 'seconds', 'steps', 'key']
+    """
+    found = runs(store).set_index("id")
+    if is_deterministic():
+        return found.reset_index(drop=True)[["flow", "status", "steps", "key"]].fillna({"key": ""})
+    # As the clock on the wall has it, which is what the ids begin with too.
+    started = found["started"].dt.floor("s").dt.tz_convert(_here()).dt.tz_localize(None)
+    seconds = found["seconds"].round(3)
+    return found.assign(started=started, seconds=seconds, key=found["key"].fillna(""))
+
+
+def _here() -> Any:
+    from datetime import datetime
+
+    return datetime.now().astimezone().tzinfo
+
+
+def is_id(text: str) -> bool:
+    """Tell whether a text is the id of a run, and no expression.
+
+    Examples
+    --------
+    >>> is_id("20261121-203007-1a2b"), is_id("20261121-3")
+    (True, False)
+    """
+    return _ID.fullmatch(text) is not None or text in Drive.living
+
+
+def found_by(run_id: str, store: Any = None) -> Run:
+    """Give the run of an id, from this process or from where it is written down.
+
+    Raises
+    ------
+    RunNotFoundError
+        If there is none.
+    """
+    return load(run_id, store)
+
+
+def ids(store: Any = None, statuses: Collection[str] = ()) -> Sequence[str]:
+    """List the ids of runs, those of this process first, and then the newest.
+
+    Parameters
+    ----------
+    store
+        As for ``flow.submit()``.
+    statuses
+        Which runs are wanted, by status; all if left out.
+    """
+    living = {name: str(drive.record.status) for name, drive in Drive.living.items()}
+    written = {entry: status for entry, status in _written(store) if entry not in living}
+    every = {**dict(sorted(living.items(), reverse=True)), **written}
+    return [each for each, status in every.items() if not statuses or status in statuses][
+        :_MOST_OFFERED
+    ]
+
+
+def _written(store: Any) -> Sequence[tuple[str, str]]:
+    from nbflow.history import status_of
+    import time
+
+    try:
+        entries = Archive.of(store).journal.entries()
+    except (NbflowError, OSError):
+        return []
+    return [(each.id, str(status_of(each, time.time()))) for each in entries]
