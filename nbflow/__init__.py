@@ -40,6 +40,7 @@ from nbflow.step import Step, param, step
 if TYPE_CHECKING:
     from nbflow.cluster import connect
     from nbflow.history import load, runs
+    from nbflow.pruning import prune
     from nbflow.run import Run, last_run
 
 __all__ = [  # noqa: RUF022 - grouped as a table of contents
@@ -65,6 +66,7 @@ __all__ = [  # noqa: RUF022 - grouped as a table of contents
     "last_run",
     "runs",
     "load",
+    "prune",
     "Run",
     # Errors
     "NbflowError",
@@ -89,6 +91,7 @@ _LAZY = {
     "connect": "nbflow.cluster",
     "last_run": "nbflow.run",
     "load": "nbflow.history",
+    "prune": "nbflow.pruning",
     "runs": "nbflow.history",
     "Run": "nbflow.run",
 }

@@ -73,7 +73,7 @@ def _folder_of(place: str) -> Path:
             place = place.removeprefix(protocol)
         return Path(place).expanduser()
     default = os.environ.get(VARIABLE) or _FOLDER
-    return Path(_FOLDER) if is_url(default) else Path(default).expanduser()
+    return Path(_FOLDER) if is_url(default) else _folder_of(default)
 
 
 def is_url(place: str) -> bool:

@@ -14,7 +14,7 @@ from nbflow.keeper import Keeper
 from nbflow.order import Loop, Work
 from nbflow.outcome import Outcome
 from nbflow.portions import Portions
-from nbflow.recorder import Recorder
+from nbflow.recorder import FLUSH_SECONDS, Recorder
 
 
 class Elements:
@@ -68,7 +68,8 @@ class Elements:
             portions.put_aside(unit.number, unit.scope.item)
         if type(value) is Absent:
             self.holes.add(work.position)
-        if self.recorder.due():
+        # What has taken long must not be lost for having been told of late.
+        if self.recorder.due() or outcome.seconds >= FLUSH_SECONDS:
             portions.send()
 
     def recall(self, work: Work, unit: Unit, value: Any) -> None:  # noqa: ARG002

@@ -43,6 +43,7 @@ _SECOND_THOUGHTS_SECONDS = 1.0
 _OPTIONS = ("params", "cluster", "raise_on_error", "store", "key", "checkpoint", "at", "after")
 _LATER = ("display", "fail_fast")
 _LONGEST_KEY = 1_000
+_warned = False
 
 
 def submit(
@@ -142,8 +143,7 @@ def _started(
     record = Record(state, None if archive is None else archive.journal)
     kept = None
     if archive is None:
-        has_effects = any(n.call.definition.options.has_effect for n in topology.nodes)
-        kept = passing_store(record) if has_effects else None
+        kept = passing_store(record) if _has_effects(topology) else None
         policy = False
     drive = Drive(topology, params, client, record, archive, policy, store=kept)
     drive.keeps_results = key is not None
@@ -256,15 +256,32 @@ def _archive(store: Any, topology: Topology, asked: bool) -> Archive | None:
     archive = Archive.of(store)
     problem = obstacle(archive)
     if problem is None:
+        if _has_effects(topology):
+            _warn_of_claims(archive)
         return archive
-    if (
-        asked
-        or store is not None
-        or any(node.call.definition.options.has_effect for node in topology.nodes)
-    ):
+    if asked or store is not None or _has_effects(topology):
         raise StoreError(problem)
     warnings.warn(f"nothing is written down of this run: {problem}", RuntimeWarning, stacklevel=4)
     return None
+
+
+def _has_effects(topology: Topology) -> bool:
+    return any(node.call.definition.options.has_effect for node in topology.nodes)
+
+
+def _warn_of_claims(archive: Archive) -> None:
+    """Say once in a process that where the store is, two could claim the same effect."""
+    global _warned  # noqa: PLW0603 - once in a process
+    if _warned or archive.store.files.is_exclusive:
+        return
+    _warned = True
+    warnings.warn(
+        f"the store {quoted(archive.store.url)} is not known to make a file only if there is none: "
+        f"if two copies of a step with an effect begin at the same moment, both may run. Expected "
+        f"is a folder, or an object store of S3 or Google",
+        RuntimeWarning,
+        stacklevel=5,
+    )
 
 
 def run(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -> Run:

@@ -65,6 +65,9 @@ class Recorder:
         with self._lock:
             self._events.append(event)
             self._running = self.current = None
+        # What has taken long must not be lost for having been told of late.
+        if event.seconds is not None and event.seconds >= FLUSH_SECONDS:
+            self.flush()
 
     def due(self) -> bool:
         """Tell whether it is time to send."""

@@ -68,9 +68,7 @@ def begun(folder: Path) -> int:
     return int(ledger(folder)[0].split()[1])
 
 
-def test_an_effect_runs_once_though_its_worker_is_retired(
-    fragile: Client, tmp_path: Path
-) -> None:
+def test_an_effect_runs_once_though_its_worker_is_retired(fragile: Client, tmp_path: Path) -> None:
     run = (3 >> charge.s(str(tmp_path)) >> double).submit()
     pid = begun(tmp_path)
     [address] = [each for each, other in fragile.run(os.getpid).items() if other == pid]
