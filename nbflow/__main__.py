@@ -1,20 +1,25 @@
-"""The command line: ``nbflow run FILE:flow``, ``nbflow show FILE:flow`` and ``nbflow tick``."""
+"""The command line: ``nbflow run FILE:flow``, ``nbflow resume ID``, and what goes with them."""
 
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nbflow.errors import NbflowError, quoted
+from nbflow.errors import NbflowError, RunError, quoted
 from nbflow.notebook.arguments import (
     Adder,
     Help,
     LineError,
+    add_checkpoint,
     add_drawing,
     add_params,
+    add_store,
+    add_verdict,
+    checkpoint_of,
     drawing_options,
     parser,
 )
@@ -24,13 +29,58 @@ if TYPE_CHECKING:
 
     from nbflow.run import Run
 
+_MOST_REASONS = 50
+
 
 def _add_run(to: argparse.ArgumentParser) -> None:
     to.add_argument("flow", metavar="FILE:FLOW", help="a module or notebook, and the flow in it")
     add_params(to)
+    add_store(to)
+    to.add_argument("--key", help="name the run once and for all: the same key is the same run")
+    add_checkpoint(to)
+    _add_cluster(to)
+    _add_report(to)
+
+
+def _add_cluster(to: argparse.ArgumentParser) -> None:
     to.add_argument("--cluster", metavar="ADDRESS", help="a scheduler; a local cluster if left out")
     to.add_argument("--workers", type=int, metavar="N", help="worker processes of a local cluster")
+
+
+def _add_report(to: argparse.ArgumentParser) -> None:
     to.add_argument("--report", metavar="FILE", help="write the picture and the tables as HTML")
+
+
+def _add_load(to: argparse.ArgumentParser) -> None:
+    to.add_argument("run", metavar="ID", help="the id of a run")
+    add_store(to)
+    _add_report(to)
+
+
+def _add_resume(to: argparse.ArgumentParser) -> None:
+    to.add_argument("run", metavar="ID", help="the id of a run")
+    to.add_argument("--flow", metavar="FILE:FLOW", help="the flow as it is now, if it has changed")
+    to.add_argument(
+        "--force", action="store_true", help="take it from a process that still drives it"
+    )
+    add_store(to)
+    add_checkpoint(to)
+    _add_cluster(to)
+    _add_report(to)
+
+
+def _add_resolve(to: argparse.ArgumentParser) -> None:
+    to.add_argument("run", metavar="ID", help="the id of a run")
+    to.add_argument("step", help="the name of a step, or of an element such as charge[3]")
+    add_verdict(to)
+    add_store(to)
+
+
+def _add_undo(to: argparse.ArgumentParser) -> None:
+    to.add_argument("run", metavar="ID", help="the id of a run")
+    add_store(to)
+    _add_cluster(to)
+    _add_report(to)
 
 
 def _add_show(to: argparse.ArgumentParser) -> None:
@@ -46,6 +96,11 @@ def _add_tick(to: argparse.ArgumentParser) -> None:
 COMMANDS: tuple[tuple[str, str, Adder], ...] = (
     ("run", "run a flow, and print its steps and its result", _add_run),
     ("show", "print or draw a flow", _add_show),
+    ("runs", "list all runs, the newest first", add_store),
+    ("load", "print how a run went, or stands", _add_load),
+    ("resume", "go on with a run that has stopped, to its end", _add_resume),
+    ("resolve", "say what became of a step that is in doubt", _add_resolve),
+    ("undo", "undo what a run has done, by the compensate of its steps", _add_undo),
     ("tick", "start the runs whose time has come, and wait for their end", _add_tick),
 )
 
@@ -58,9 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     line = parser("nbflow", COMMANDS)
     try:
         given = line.parse_args((sys.argv[1:] if arguments is None else arguments) or ["--help"])
-        if given.command == "tick":
-            return _tick(given)
-        return _run(given) if given.command == "run" else _show(given)
+        return _DOING[given.command](given)
     except Help as text:
         print(str(text).strip())
         return 0
@@ -73,26 +126,116 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from nbflow.cluster import connect
     from nbflow.launch import submit, wait_for_end
     from nbflow.notebook.source import flow_from
 
     flow = flow_from(given.flow)
-    if given.workers is not None:
-        connect(n_workers=given.workers)
-    run = submit(flow, params=dict(given.param), cluster=given.cluster)
+    _connect(given)
+    run = submit(
+        flow,
+        params=dict(given.param),
+        cluster=given.cluster,
+        store=given.store,
+        key=given.key,
+        checkpoint=checkpoint_of(given),
+    )
     print(f"{flow.name}: {len(flow)} step{'s' * (len(flow) != 1)}, run {run.id}", flush=True)
     wait_for_end(run)
     run.wait_for_handlers()
     _print_outcome(run)
-    if given.report:
-        from nbflow.notebook.html import page
-        from nbflow.notebook.report import report
+    _write_report(run, given)
+    return 0 if run.status == "completed" else 1
 
-        html = page(flow.name, report(run.flow, run.state).html)
+
+def _write_report(run: Run, given: argparse.Namespace) -> None:
+    from nbflow.notebook.html import page
+    from nbflow.notebook.report import report
+
+    if given.report:
+        html = page(run.name, report(run.flow, run.state).html)
         Path(given.report).write_text(html, encoding="utf-8")
         print(f"\nreport written to {given.report}")
+
+
+def _runs(given: argparse.Namespace) -> int:
+    from nbflow.notebook.records import table
+
+    found = table(given.store).reset_index()
+    print(found.to_string(index=False, na_rep="") if len(found) else "no run is written down here")
+    return 0
+
+
+def _load(given: argparse.Namespace) -> int:
+    from nbflow.history import load
+    from nbflow.notebook.report import report
+
+    run = load(given.run, given.store)
+    print(report(run.flow, run.state).text)
+    _write_report(run, given)
+    return 0
+
+
+def _resume(given: argparse.Namespace) -> int:
+    from nbflow.history import load
+    from nbflow.launch import wait_for_end
+    from nbflow.notebook.source import flow_from
+
+    flow = None if given.flow is None else flow_from(given.flow)
+    stopped = load(given.run, given.store)
+    _connect(given)
+    run = stopped.resume(
+        flow, cluster=given.cluster, force=given.force, checkpoint=checkpoint_of(given)
+    )
+    wait_for_end(run)
+    run.wait_for_handlers()
+    _print_outcome(run)
+    _write_report(run, given)
     return 0 if run.status == "completed" else 1
+
+
+def _resolve(given: argparse.Namespace) -> int:
+    from nbflow.history import load
+
+    run = load(given.run, given.store)
+    if given.completed is not None:
+        run.resolve(given.step, completed=_literal(given.completed))
+    elif given.retry:
+        run.resolve(given.step, retry=True)
+    else:
+        run.resolve(given.step, failed=True)
+    print(f"that is written down; go on with: nbflow resume {run.id}")
+    return 0
+
+
+def _literal(text: str) -> object:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise LineError(
+            f"nbflow resolve: {quoted(text)} is no Python literal; expected is a number, a text in "
+            f"quotes, or a list or dict of such"
+        ) from None
+
+
+def _undo(given: argparse.Namespace) -> int:
+    from nbflow.history import load
+    from nbflow.launch import wait_for_end
+    from nbflow.notebook.report import report
+
+    done = load(given.run, given.store)
+    _connect(given)
+    run = done.undo(cluster=given.cluster)
+    wait_for_end(run)
+    print(report(run.flow, run.state).text)
+    _write_report(run, given)
+    return 0 if run.status == "compensated" else 1
+
+
+def _connect(given: argparse.Namespace) -> None:
+    from nbflow.cluster import connect
+
+    if given.workers is not None:
+        connect(n_workers=given.workers)
 
 
 def _tick(given: argparse.Namespace) -> int:
@@ -120,21 +263,46 @@ def _tick(given: argparse.Namespace) -> int:
 def _print_outcome(run: Run) -> None:
     import pandas as pd
 
+    from nbflow.notebook.appearance import seen, shown
     from nbflow.tables import to_frame
 
-    shown = run.steps.drop(columns=["started", "worker"])
-    if not shown["reason"].any():
-        shown = shown.drop(columns="reason")
+    table = run.steps.drop(columns=["started", "worker"])
+    table["status"] = [shown(each).value for each in seen(run.state).steps.values()]
+    reasons = table.pop("reason")
     seconds = (run.state.ended or 0.0) - run.state.started
     wide = ("display.width", 120, "display.max_columns", 12)
     with pd.option_context(*wide, "display.max_rows", 200):
-        print(f"\n{shown.round({'seconds': 3})}")
+        print(f"\n{table.round({'seconds': 3})}")
+    for name, reason in reasons[reasons != ""].head(_MOST_REASONS).items():
+        print(f"{name}: {reason}")
     print(f"\n{run.status} in {seconds:.1f} s", flush=True)
+    _print_advice(run)
+    if run.status == "interrupted":
+        return
     with pd.option_context(*wide, "display.max_rows", 24, "display.min_rows", 24):
         try:
             print(f"\n{to_frame(run.result())}")
+        except RunError as error:
+            if getattr(error, "__notes__", None):
+                traceback.print_exc()  # a step raised it
+            else:
+                print(f"nbflow: {error}", file=sys.stderr)
         except BaseException:  # noqa: BLE001 - whatever a step raised is what the user wants to see
             traceback.print_exc()
+
+
+def _print_advice(run: Run) -> None:
+    """Say why a run stopped before its end, and what to type then."""
+    state = run.state
+    doubts = [each.name for each in state.steps.values() if each.doubts]
+    if state.reason:
+        print(state.reason)
+    if doubts and run.status == "interrupted":
+        print(f"here: nbflow resolve {run.id} {doubts[0]} --completed VALUE, --retry or --failed")
+    if run.status == "interrupted":
+        print(f"then: nbflow resume {run.id}" if doubts else f"here: nbflow resume {run.id}")
+    elif state.rollback is not None and run.status == "failed":
+        print(f"here: nbflow undo {run.id} tries again")
 
 
 def _show(given: argparse.Namespace) -> int:
@@ -153,6 +321,17 @@ def _show(given: argparse.Namespace) -> int:
     Path(given.output).write_text(content, encoding="utf-8")
     return 0
 
+
+_DOING = {
+    "run": _run,
+    "show": _show,
+    "runs": _runs,
+    "load": _load,
+    "resume": _resume,
+    "resolve": _resolve,
+    "undo": _undo,
+    "tick": _tick,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -166,10 +166,10 @@ class Attempts:
         _check_travels(name, value)
         look = preview(value)
         kept = None
-        if self.keeper is not None:
+        if self.keeper is not None and self.keeper.policy is not False:
             self.keeper.computed(seconds)
-            if number is None:
-                kept = self._kept(work, value, look.bytes)
+        if self.keeper is not None and number is None:
+            kept = self._kept(work, value, look.bytes)
         return Outcome(value, seconds, look, kept=kept)
 
     def _kept(self, work: Work, value: Any, nbytes: int) -> Kept | None:

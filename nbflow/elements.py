@@ -33,7 +33,14 @@ class Elements:
         self.recorder = recorder
         self.columns: dict[int, list[Any]] = {work.position: [] for work in self.works}
         self.portions = {
-            w.position: Portions(w.name, recorder, start, keeper, w.checkpoint, last=w.last)
+            w.position: Portions(
+                w.name,
+                recorder,
+                start,
+                keeper if keeper is not None and keeper.may_keep(w) else None,
+                w.checkpoint,
+                last=w.last,
+            )
             for w in self.works
         }
         self.spans: list[Span] = []

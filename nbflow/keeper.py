@@ -11,6 +11,7 @@ from nbflow.checkpoint import INLINE, Budget
 from nbflow.errors import StoreError
 from nbflow.kept import Kept
 from nbflow.kinds import PLAIN
+from nbflow.order import Work
 from nbflow.payload import Payload, decoded, encoded
 from nbflow.size import size_of
 from nbflow.store import Store
@@ -43,6 +44,11 @@ class Keeper:
         self.complaint = ""
         # How long it took to compute what would be lost now.
         self._at_risk = 0.0
+
+    def may_keep(self, work: Work) -> bool:
+        """Tell whether any result of a step can come to be kept."""
+        wish = self.policy if work.checkpoint == "auto" else work.checkpoint
+        return work.has_effect or wish is not False
 
     def computed(self, seconds: float) -> None:
         """Take note of time that was spent on computing."""

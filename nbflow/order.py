@@ -72,8 +72,9 @@ class Work:
         many levels of the tree are computed, where that is not all of them.
     collect
         Whether a failure is put aside.
-    last, checkpoint
-        Whether the result is a part of what the flow gives; and whether it is kept.
+    last, checkpoint, has_effect
+        Whether the result is a part of what the flow gives; whether it is kept; and
+        whether it must not be repeated unknown to the user.
     undo, element, label
         Whether the step is undone, and which element of it: its number and its name.
     before
@@ -98,6 +99,7 @@ class Work:
     levels: int | None = None
     last: bool = False
     checkpoint: bool | str = "auto"
+    has_effect: bool = False
     undo: bool = False
     element: int | None = None
     label: int | str | None = None
@@ -450,6 +452,7 @@ class _Writer:
             call.split_every,
             node.axis is not None and node.axis.collect,
             last=position in self.orders.last,
+            has_effect=call.definition.options.has_effect,
             checkpoint=position in self.orders.decisive or call.definition.options.checkpoint,
             before=self.orders.past.attempts.get(position, (0, 0)),
             delay=call.definition.options.delay,

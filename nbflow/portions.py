@@ -180,12 +180,13 @@ class Portions:
 
     def _keep(self, keeper: Keeper) -> None:
         """Keep the values of this portion, if they are worth it."""
+        if not keeper.wants(self.wish, self.values, self.bytes, last=self.last):
+            return
         covered = {number for start, stop, _ in self.kept for number in range(start, stop)}
         there = [s is Status.COMPLETED for s in self.statuses]
         wanted = [ok and n not in covered for n, ok in enumerate(there, self.start)]
-        if not any(wanted) or not keeper.wants(self.wish, self.values, self.bytes, last=self.last):
-            return
-        self.kept += keeper.keep_elements(self.start, self.values, wanted)
+        if any(wanted):
+            self.kept += keeper.keep_elements(self.start, self.values, wanted)
 
 
 def letter(item: Any) -> DeadLetter:

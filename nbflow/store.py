@@ -329,7 +329,7 @@ class Store:
         Returns
         -------
         int
-            How many files were removed.
+            How many files were removed, and folders of what was being removed.
 
         Raises
         ------
@@ -342,8 +342,15 @@ class Store:
         0
         """
         with self._telling("remove unfinished files"):
-            left = [path for path, _ in self._files.walk(INCOMING)]
-            return sum(self._files.remove(path) for path in left if self._files.age(path) >= grace)
+            names = self._files.names(INCOMING)
+            files = {path for path, _ in self._files.walk(INCOMING)}
+            # Nobody writes to a folder there: it was put aside to be removed.
+            folders = [name for name in names if f"{INCOMING}/{name}" not in files]
+            for name in folders:
+                self._files.remove_tree(f"{INCOMING}/{name}")
+            left = [f"{INCOMING}/{name}" for name in names if f"{INCOMING}/{name}" in files]
+            old = [path for path in left if self._files.age(path) >= grace]
+            return len(folders) + sum(self._files.remove(path) for path in old)
 
     def _drawn(self) -> str:
         data = self._files.get(_ID)
