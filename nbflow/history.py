@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbflow.archive import Archive
+from nbflow.bodies import body_read
 from nbflow.drive import Drive, shapes
 from nbflow.entry import Entry, is_driven
 from nbflow.errors import StoreError, quoted
@@ -131,7 +132,7 @@ def latest_sketch(journal: Journal, run_id: str, record: Record) -> Sketch:
     """Give the flow of a run as it was the last time that somebody went on with it."""
     turns = [event.turn for event in record.events]
     given = [turn.flow for turn in turns if isinstance(turn, Resumed) and turn.flow is not None]
-    return Sketch.opened(given[-1] if given else journal.body(run_id))
+    return Sketch.opened(given[-1] if given else body_read(journal, run_id))
 
 
 def recorded_state(entry: Entry, journal: Journal) -> Record:
@@ -158,7 +159,7 @@ def recorded_state(entry: Entry, journal: Journal) -> Record:
 def _beginning(entry: Entry, journal: Journal) -> RunState:
     """Make the state of a run before anything has happened in it."""
     if entry.parent is None:
-        topology = Sketch.opened(journal.body(entry.id)).picture().topology
+        topology = Sketch.opened(body_read(journal, entry.id)).picture().topology
         state = RunState.planned(entry.id, entry.flow, shapes(topology), entry.started)
         waits = entry.status == Status.PENDING
         return replace(state, status=Status.PENDING, ended=None) if waits else state

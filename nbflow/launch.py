@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from nbflow.archive import Archive, obstacle, passing_store
+from nbflow.bodies import body_written
 from nbflow.clock import watch
 from nbflow.cluster import current_client
 from nbflow.drive import Drive, shapes
@@ -154,7 +155,9 @@ def _started(
         # The identity takes long to work out, and tells what a key is of.
         identity = "" if key is None else sketch.identity
         entry = entry_of(state, identity, archive, key)
-        found = archive.journal.begin(entry, sketch.packed(), Owner.here())
+        found = archive.journal.begin(
+            entry, body_written(archive.journal, sketch.packed()), Owner.here()
+        )
         if found.id != entry.id:
             return _existing(found, sketch, archive, cluster)
         record.hold(found.epoch)
@@ -181,7 +184,7 @@ def _waiting(
     sketch = Sketch.of(ready, params)
     identity = "" if key is None else sketch.identity
     entry = replace(entry_of(state, identity, archive, key), due=due)
-    found = archive.journal.begin(entry, sketch.packed(), None)
+    found = archive.journal.begin(entry, body_written(archive.journal, sketch.packed()), None)
     if found.id != entry.id:
         return _existing(found, sketch, archive, cluster)
     run = Run(Record(state), params, flow=ready, archive=archive)

@@ -357,3 +357,25 @@ def test_dead_letters_are_redriven_in_a_later_process(
     assert redriven.steps["status"].to_dict() == {"parse": "completed", "sum": "completed"}
     again = loaded(redriven.id, Archive.of(tmp_path / "s"))
     assert (again.status, again.result(), again.state.steps["parse"].done) == ("completed", 60, 3)
+
+
+def test_a_large_input_is_a_file_of_its_own_and_written_once(
+    client: Client, tmp_path: Path
+) -> None:
+    import numpy as np
+
+    flow = np.arange(1_000_000) >> step(len)
+    first = flow.run(store=tmp_path)
+    flow.run(store=tmp_path)
+    [file] = (tmp_path / "flows").iterdir()
+    assert (tmp_path / "journal.sqlite").stat().st_size < 1_000_000
+    from nbflow.archive import Archive
+    from nbflow.history import loaded
+
+    assert loaded(first.id, Archive.of(tmp_path)).flow.steps == ["len"]
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(nbflow.StoreError, match="is damaged"):
+        loaded(first.id, Archive.of(tmp_path))
+    file.unlink()
+    with pytest.raises(nbflow.StoreError, match="is missing"):
+        loaded(first.id, Archive.of(tmp_path))
