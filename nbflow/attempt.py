@@ -202,13 +202,15 @@ class Attempts:
     ) -> Outcome:
         """Make an attempt of an effect, unless that was done before or elsewhere."""
         assert self.vault is not None
-        effects = self.vault.effects(name)
+        vault, effects = self.vault, self.vault.effects(name)
         key = key_of(self.order.run_id, work.name, element, undo=work.undo)
         found = effects.found(key, name, options, given)
         while found is None:
             claimed: list[int] = []
 
             def begin(claimed: list[int] = claimed) -> None:
+                # What comes before it is written down before it begins.
+                vault.flush()
                 claimed.append(effects.claim(key))
 
             try:

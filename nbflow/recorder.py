@@ -65,8 +65,9 @@ class Recorder:
         with self._lock:
             self._events.append(event)
             self._running = self.current = None
-        # What has taken long must not be lost for having been told of late.
-        if event.seconds is not None and event.seconds >= FLUSH_SECONDS:
+        # What has taken long, to compute or to keep, must not be lost for being told late.
+        long = event.seconds is not None and event.seconds >= FLUSH_SECONDS
+        if long or (event.kept is not None and event.kept.data is None):
             self.flush()
 
     def due(self) -> bool:

@@ -44,6 +44,7 @@ from nbflow.summary import (
     note_of,
     reason_of,
     steps_table,
+    why,
 )
 from nbflow.tables import elements_to_frame, to_frame
 
@@ -533,8 +534,10 @@ class Run:
     def _tell(self) -> None:
         try:
             self.wait()
-            if self.status is Status.FAILED:
-                notify(self.flow.handlers, failures_of(self.state))
+            # A run that was rolled back has failed too.
+            failures = failures_of(self.state)
+            if failures and self.status in (Status.FAILED, Status.COMPENSATED):
+                notify(self.flow.handlers, failures)
         finally:
             self._told.set()
 
@@ -566,8 +569,7 @@ class Run:
         failed.sort(key=lambda each: each.ended or 0.0)
         error = self.error(failed[0].name) if failed else None
         if error is None:
-            reasons = {each.reason for each in state.steps.values() if each.reason}
-            raise RunError(f"run {quoted(self.id)} is {state.status}: {'; '.join(sorted(reasons))}")
+            raise RunError(f"run {quoted(self.id)} is {state.status}: {why(state)}")
         if not self._noted:
             self._noted = True
             error.add_note(note_of(state, failed))

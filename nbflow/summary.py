@@ -164,6 +164,16 @@ def keys_of(state: StepState) -> list[int | str]:
     return [labels.get(number, number) for number in numbers]
 
 
+def why(state: RunState) -> str:
+    """Say why a run has no result where no step has failed."""
+    if state.reason:
+        return state.reason
+    undone = [each.name for each in state.steps.values() if each.status is Status.COMPENSATED]
+    if undone:
+        return f"what it had done was undone ({', '.join(undone)}); run the flow as a new run"
+    return "; ".join(sorted({each.reason for each in state.steps.values() if each.reason}))
+
+
 def note_of(state: RunState, failed: list[StepState]) -> str:
     """Word the note on the exception of a run: what failed, where, and how to go on.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from types import TracebackType
@@ -39,12 +39,15 @@ class Vault:
         Keeps results; None if nothing is kept.
     library
         Gives values that are held.
+    flush
+        Tells of all that has happened so far.
     """
 
     def __init__(self, order: Order, stop: Stop) -> None:
         self.order = order
         self.left: list[Event] = []
         self.keeper: Keeper | None = None
+        self.flush: Callable[[], None] = _nothing
         self._stop = stop
         self._stack = ExitStack()
         self._effects: Effects | None = None
@@ -139,6 +142,10 @@ class Vault:
 
     def _value(self, kept: Kept) -> Any:
         return value_kept(self._store, kept)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _check(store: Store, store_id: str) -> None:

@@ -86,6 +86,7 @@ def _computed(order: Parcel, inputs: tuple[Any, ...], trial: Trial | None) -> En
         vault = stack.enter_context(Vault(opened, stop))
         results = Results([each for each in inputs if isinstance(each, Envelope)], vault.library)
         recorder = stack.enter_context(Recorder(opened.topic, opened.run, vault.leave))
+        vault.flush = recorder.flush
         pad = stack.enter_context(captured(every_level=every_level))
         for event in vault.left:
             # Who began this task before may not have been heard.

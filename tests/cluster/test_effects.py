@@ -372,3 +372,42 @@ def test_what_is_in_doubt_is_undone_too_when_another_step_fails(
     assert run.wait(60)
     assert ledger(tmp_path)[1:] == ["refund None"]
     assert (run.status, run.steps.loc["pay", "status"]) == ("compensated", "compensated")
+
+
+def test_what_comes_before_an_effect_is_written_down_before_it_begins(
+    fragile: Client, tmp_path: Path
+) -> None:
+    place = str(tmp_path)
+
+    @step(checkpoint=True)
+    def numbers() -> list[int]:
+        note(place, "numbers")
+        return [1, 2]
+
+    @step(effect=True, on_doubt="retry")
+    def kills(xs: list[int]) -> int:
+        note(place, "kills")
+        if ledger(tmp_path).count("kills") == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return sum(xs)
+
+    assert (numbers >> kills).run().result() == 3
+    assert ledger(tmp_path) == ["numbers", "kills", "kills"]
+
+
+def test_the_result_of_a_run_that_was_undone_is_asked_for(client: Client, tmp_path: Path) -> None:
+    @step(compensate=undoing(str(tmp_path), "refund"))
+    def pay() -> int:
+        return 5
+
+    undone = pay.s().run().undo()
+    undone.wait(30)
+    with pytest.raises(nbflow.RunError, match=r"what it had done was undone \(pay\)"):
+        undone.result()
+
+
+def test_handlers_hear_of_a_failure_that_was_rolled_back(client: Client, tmp_path: Path) -> None:
+    heard: list[str] = []
+    flow = saga(tmp_path).on_error(lambda failures: heard.append(failures[0].step))
+    flow.run(raise_on_error=False)
+    assert heard == ["notify"]
