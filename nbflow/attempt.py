@@ -211,7 +211,7 @@ class Attempts:
             def begin(claimed: list[int] = claimed) -> None:
                 # What comes before it is written down before it begins.
                 vault.flush()
-                claimed.append(effects.claim(key))
+                claimed.append(effects.claim(key, work.name))
 
             try:
                 outcome = self._tried(work, name, attempt, options, call, begin)

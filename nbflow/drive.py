@@ -226,8 +226,13 @@ class Drive:
         if self.store is None or not self.record.wait(timeout=30.0):
             return
         if self.state.status is not Status.INTERRUPTED and self.record.error is None:
+            evidence = Evidence(self.store, self.record.id)
             with suppress(Exception):
-                Evidence(self.store, self.record.id).clear()
+                if any(n.call.definition.options.has_effect for n in self.topology.nodes):
+                    evidence.end(max(1, self.record.epoch))
+                    evidence.clear()
+                else:
+                    evidence.remove()
 
     def _interrupt(self, reason: str) -> None:
         self.record.fold([Event("", Status.INTERRUPTED, time.time(), reason=reason)])

@@ -173,13 +173,20 @@ class Effects:
             return None
         return doubtful(name, _begun(claim))
 
-    def claim(self, key: str) -> int:
+    def claim(self, key: str, name: str) -> int:
         """Claim the next attempt of an effect; it may begin when this returns.
+
+        Parameters
+        ----------
+        key, name
+            The idempotency key of the step or element, and what it is called.
 
         Raises
         ------
         TakenError
             If another copy was first.
+        RunCancelledError
+            If the run has ended meanwhile, driven by somebody else.
         StoreError
             If the store cannot be written.
         """
@@ -191,6 +198,11 @@ class Effects:
         if not self.evidence.claim(key, claim):
             raise TakenError
         self._taken_over[key] = attempt
+        if self.evidence.has_ended(self.epoch):
+            # This copy was held up until its run was over, and its claims were gone.
+            void = Event(name, Status.PENDING, time.time())
+            self.evidence.give_receipt(key, attempt, receipt_of(self.epoch, void))
+            raise RunCancelledError(f"the run of step {quoted(name)} has ended elsewhere")
         self._stack.enter_context(beating(self.evidence, self.token))
         return attempt
 

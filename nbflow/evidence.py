@@ -29,6 +29,9 @@ BEAT_LOST: Final = 30.0
 UNKNOWN: Final = Owner("", "", 0, 0.0, "")
 
 _CLAIMS: Final = "claims"
+_RECEIPTS: Final = "receipts"
+_BEATS: Final = "beats"
+_ENDS: Final = "ends"
 _EFFECTS: Final = "receipts/effects"
 _SEGMENTS: Final = "receipts/segments"
 _KEY: Final = re.compile("[0-9a-f]{64}")
@@ -223,11 +226,28 @@ class Evidence:
                 if self._receipt(self._of_effect(_EFFECTS, key, attempt)) is None
             ]
 
+    def end(self, epoch: int) -> None:
+        """Say that the run has ended: nothing that was sent before may begin an effect."""
+        with self.store._telling(f"write the end of the run {quoted(self.run)}"):
+            self._files.create(f"{self._root}/{_ENDS}/{epoch:d}", b"")
+
+    def has_ended(self, epoch: int) -> bool:
+        """Tell whether the run has ended since an epoch of it began."""
+        with self.store._telling(f"look for the end of the run {quoted(self.run)}"):
+            names = self._files.names(f"{self._root}/{_ENDS}")
+        return any(name.isdecimal() and int(name) >= epoch for name in names)
+
     def clear(self) -> None:
-        """Remove all of it, when the run has ended and its record has all."""
+        """Remove all but the end, when the run has ended and its record has all."""
         with self.store._telling(f"clear what the run {quoted(self.run)} has left"):
             # First, for a claim alone would be a doubt.
-            self._files.remove_tree(f"{self._root}/{_CLAIMS}")
+            for each in (_CLAIMS, _RECEIPTS, _BEATS):
+                self._files.remove_tree(f"{self._root}/{each}")
+
+    def remove(self) -> None:
+        """Remove all of it, when none of its tasks can be at work any more."""
+        self.clear()
+        with self.store._telling(f"remove what the run {quoted(self.run)} has left"):
             self._files.remove_tree(self._root)
 
     def _of_effect(self, kind: str, key: str, attempt: int | None = None) -> str:
@@ -240,7 +260,7 @@ class Evidence:
         return folder if attempt is None else f"{folder}/{attempt:d}"
 
     def _of_beat(self, token: str) -> str:
-        return f"{self._root}/beats/{_named(token, 'start of a task')}"
+        return f"{self._root}/{_BEATS}/{_named(token, 'start of a task')}"
 
     def _of_segment(self, epoch: int, segment: int) -> str:
         return f"{self._root}/{_SEGMENTS}/{epoch:d}/{segment:d}"

@@ -271,7 +271,7 @@ def _remove_evidence(archive: Archive) -> None:
             continue
         try:
             if _has_ended(taken, now):
-                Evidence(archive.store, name).clear()
+                Evidence(archive.store, name).remove()
         finally:
             journal.release(name, taken.epoch)
 

@@ -121,7 +121,8 @@ def recollected(state: StepState, *, gone: bool = True) -> Recollection | None:
     state
         How it is.
     gone
-        Whether results count that are known to have been there, but were not kept.
+        Whether that counts which leaves nothing to read: results that are known to have
+        been there, but were not kept, and failures that stay.
     """
     if not state.mapped:
         value = _value(state, gone=gone)
@@ -131,7 +132,7 @@ def recollected(state: StepState, *, gone: bool = True) -> Recollection | None:
     parts = sorted(state.elements, key=lambda part: part.start)
     kept = sorted({each for part in parts for each in part.kept})
     for part in parts:
-        _take_in(part, state.name, spans, absents)
+        _take_in(part, state.name, spans, absents, failed=gone)
     total = state.total if state.status.final else None
     found = Recollection(None, tuple(spans), tuple(kept), absents, total)
     if not gone:
@@ -144,17 +145,21 @@ def _value(state: StepState, *, gone: bool) -> Held | Absent | None:
         return Held(state.kept) if state.kept is not None else (GONE if gone else None)
     if state.status is Status.SKIPPED and state.chosen:
         return Absent(state.name, state.reason)
+    if state.status is Status.FAILED and gone:
+        return Absent(state.name, f"{state.name} failed", failed=True)
     return None
 
 
 def _take_in(
-    part: ElementRecords, name: str, spans: list[Span], absents: dict[int, Absent]
+    part: ElementRecords, name: str, spans: list[Span], absents: dict[int, Absent], *, failed: bool
 ) -> None:
-    """Add the elements that ended for good."""
+    """Add the elements that ended for good; those that failed only if that is meant to stay."""
     for number, status in enumerate(part.statuses, part.start):
         label = part.labels.get(number, number)
         if status is Status.FAILED and number in part.letters:
             absents[number] = Absent(f"{name}[{label}]", f"{name}[{label}] failed", collected=True)
+        elif status is Status.FAILED and failed:
+            absents[number] = Absent(f"{name}[{label}]", f"{name}[{label}] failed", failed=True)
         elif status is Status.SKIPPED and number in part.spared:
             aside = number in part.aside
             absents[number] = Absent(f"{name}[{label}]", part.reasons[number], collected=aside)

@@ -210,7 +210,7 @@ class _Recovery:
             what = "its result is missing or damaged" if lost else "its result was not kept"
             self.reasons[position] = f"{what} and is needed"
             return True
-        if state.status is Status.SKIPPED and state.chosen:
+        if (state.status is Status.SKIPPED and state.chosen) or None in state.failures:
             return False
         self.reasons[position] = _ended_badly(state)
         return True
@@ -222,8 +222,9 @@ class _Recovery:
         for part in state.elements:
             for number, status in enumerate(part.statuses, part.start):
                 aside = number in part.letters or number in part.spared
-                done[number] = status.succeeded or aside
-                there[number] = aside
+                said = number in state.failures
+                done[number] = status.succeeded or aside or said
+                there[number] = aside or said
             for start, stop, kept in part.kept:
                 if self._can_read(kept):
                     there[start:stop] = True
@@ -260,6 +261,8 @@ class _Recovery:
         name, state = self.topology.names[position], self.states[position]
         note = self.notes[position]
         if not _any(runs):
+            if None in state.failures:
+                return Decision(name, "keep", "it was said to have failed", None, note)
             if state.status is Status.SKIPPED:
                 return Decision(name, "keep", f"it was skipped: {state.reason}", None, note)
             return Decision(name, "reuse", self._why_reused(state), None, note)

@@ -143,8 +143,12 @@ class RunState:
             for name, spans in turn.again.items():
                 old = steps[name]
                 steps[name] = old.again() if spans is None else old.without_spans(spans)
-            # What could not be undone is tried once more.
-            steps = {name: step.without_failed_undoing() for name, step in steps.items()}
+            # What could not be undone is tried once more; and what a person has said to
+            # have failed has its effect this time, and is tried again the next.
+            steps = {
+                name: replace(step.without_failed_undoing(), failures=frozenset())
+                for name, step in steps.items()
+            }
             return replace(self, steps=steps, status=Status.RUNNING, ended=None, reason="")
         if isinstance(turn, RollingBack):
             going = {n: s.cancelled(event) for n, s in self.steps.items() if not s.status.final}

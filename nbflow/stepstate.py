@@ -60,6 +60,9 @@ class StepState:
         Why nobody knows whether it ended: by element, and under None for a plain step.
     undone
         How its undoing is, by element, and under None for a plain step.
+    failures
+        What a person has said to have failed, and was not tried again since: elements,
+        and None for a plain step.
     """
 
     name: str
@@ -91,6 +94,7 @@ class StepState:
     chosen: bool = False
     doubts: Mapping[int | None, str] = field(default_factory=dict)
     undone: Mapping[int | None, Undoing] = field(default_factory=dict)
+    failures: frozenset[int | None] = frozenset()
 
     @classmethod
     def fresh(cls, name: str, *, mapped: bool, planned: int | None, before: int = 0) -> StepState:
@@ -126,6 +130,8 @@ class StepState:
         number = event.element
         left = {each: reason for each, reason in self.doubts.items() if each != number}
         known = replace(self, doubts=left, status=Status.PENDING)
+        if event.status is Status.FAILED:
+            known = replace(known, failures=known.failures | {number})
         return known if event.status is Status.PENDING else known.apply(event)
 
     def without_failed_undoing(self) -> StepState:

@@ -597,12 +597,12 @@ def test_clearing_leaves_nothing_of_the_run_and_all_values(local: Evidence) -> N
     local.give_receipt(KEY, 1, b"paid")
     local.leave(1, 1, "a", 0, b"some")
     local.beat("a")
-    local.clear()
+    local.remove()
     assert list(local.receipts()) == local.doubts() == local.left(1, 1) == []
     assert not folder_of(local).exists()
     assert incoming(local) == []
     assert local.store.load(kept.hash) == [1]
-    local.clear()
+    local.remove()
 
 
 CLEARING = """
@@ -647,11 +647,11 @@ def test_clearing_goes_on_while_others_still_leave_something(local: Evidence) ->
         counts = [pool.submit(straggle, token) for token in "ab"]
         try:
             for _ in range(50):
-                local.clear()
+                local.remove()
         finally:
             stop.set()
         assert all(count.result() for count in counts)
-    local.clear()
+    local.remove()
     assert not folder_of(local).exists()
 
 
@@ -897,3 +897,15 @@ def test_a_store_that_is_a_file_is_explained(tmp_path: Path) -> None:
     assert local.left(1, 1) == []
     local.clear()
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_after_the_end_nothing_that_was_sent_before_may_begin(store):
+    evidence = Evidence(store, "run-1")
+    assert not evidence.has_ended(1)
+    evidence.end(2)
+    assert [evidence.has_ended(epoch) for epoch in (1, 2, 3)] == [True, True, False]
+    # The end outlives what is cleared, and goes with all of it.
+    evidence.clear()
+    assert evidence.has_ended(2)
+    evidence.remove()
+    assert not evidence.has_ended(2)

@@ -18,7 +18,7 @@ PUBLIC = [
     *("step", "param", "Step", "Flow"),
     *("chain", "group", "chord", "chunks", "starmap", "branch", "switch"),
     *("Retry", "TryAgain", "context"),
-    *("connect", "last_run", "runs", "load", "Run"),
+    *("connect", "last_run", "runs", "load", "prune", "Run"),
     *("NbflowError", "FlowError", "SignatureError", "CycleError", "UnknownStepError"),
     *("ParamError", "UnsupportedError", "TransferError", "ClusterError", "RunError"),
     *("RunTimeoutError", "RunCancelledError", "StoreError", "RunNotFoundError"),
@@ -44,6 +44,7 @@ MODULES = [
     *("nbflow.journal", "nbflow.entry", "nbflow.disk", "nbflow.gate", "nbflow.writing"),
     *("nbflow.store", "nbflow.evidence", "nbflow.checkpoint", "nbflow.minutes", "nbflow.owner"),
     *("nbflow.outcome", "nbflow.effect", "nbflow.history", "nbflow.sketch", "nbflow.difference"),
+    *("nbflow.advice", "nbflow.archive", "nbflow.pruning", "nbflow.clock", "nbflow.moment"),
     "nbflow.fingerprint",
     "nbflow.errors",
 ]
