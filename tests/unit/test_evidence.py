@@ -45,7 +45,7 @@ def evidence(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Evidenc
     url = tmp_path / "store" if request.param == "folder" else f"memory://{tmp_path.name}"
     evidence = Evidence(Store(url), "run-1")
     yield evidence
-    evidence.clear()
+    evidence.remove()
 
 
 @pytest.fixture
@@ -899,8 +899,7 @@ def test_a_store_that_is_a_file_is_explained(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_after_the_end_nothing_that_was_sent_before_may_begin(store):
-    evidence = Evidence(store, "run-1")
+def test_after_the_end_nothing_that_was_sent_before_may_begin(evidence: Evidence) -> None:
     assert not evidence.has_ended(1)
     evidence.end(2)
     assert [evidence.has_ended(epoch) for epoch in (1, 2, 3)] == [True, True, False]
