@@ -19,7 +19,7 @@ from distributed.client import _wait
 from nbflow.envelope import Envelope
 from nbflow.errors import quoted
 from nbflow.options import Options
-from nbflow.order import LARGE, Orders
+from nbflow.orders import LARGE, Orders
 from nbflow.plan import Plan
 from nbflow.segment import Block, Segment
 from nbflow.topology import Topology

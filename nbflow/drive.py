@@ -19,7 +19,8 @@ from nbflow.events import Event, Status
 from nbflow.evidence import Evidence
 from nbflow.expression import nodes_in
 from nbflow.harvest import harvested
-from nbflow.order import Keeping, Past
+from nbflow.order import Keeping
+from nbflow.orders import Past
 from nbflow.owner import Owner
 from nbflow.plan import Redrive
 from nbflow.pulse import Pulse

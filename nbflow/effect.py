@@ -127,6 +127,16 @@ class Effects:
                 return self._in_doubt(name, last, options, given)
             return self._by_receipt(receipt, last, name)
 
+    def pause(self, name: str) -> None:
+        """Let another copy, which was first, go on for a moment.
+
+        Raises
+        ------
+        RunCancelledError
+            If the run was cancelled meanwhile.
+        """
+        self._wait(name)
+
     def _is_at_work(self, claim: Claim) -> bool:
         if claim.owner == Owner.here():
             return claim.token in _at_work and claim.token != self.token
@@ -192,7 +202,11 @@ class Effects:
         """
         claims = self.evidence.claims(key)
         attempt = claims[-1].attempt + 1 if claims else 1
-        if not self._taken_over.get(key, 0) == attempt - 1:
+        seen = self._taken_over.get(key, 0)
+        if seen >= attempt:
+            # Claims that were there are cleared when the run is over.
+            raise RunCancelledError(f"the run of step {quoted(name)} has ended elsewhere")
+        if seen < attempt - 1:
             raise TakenError
         claim = Claim(attempt, Owner.here(), self.worker, time.time(), self.token)
         if not self.evidence.claim(key, claim):

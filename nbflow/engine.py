@@ -30,7 +30,8 @@ from nbflow.errors import RunError, quoted
 from nbflow.events import Event, Status
 from nbflow.failure import recorded
 from nbflow.keeper import value_kept
-from nbflow.order import Keeping, Orders, Past
+from nbflow.order import Keeping
+from nbflow.orders import Orders, Past
 from nbflow.plan import Plan, Redrive
 from nbflow.recollection import Library
 from nbflow.record import Record

@@ -35,9 +35,9 @@ from nbflow.inputs import following
 from nbflow.isolation import Ward
 from nbflow.items import is_frame
 from nbflow.order import Loop, Order, Work
-from nbflow.outcome import Outcome
 from nbflow.recorder import Recorder
 from nbflow.segment import Block
+from nbflow.sinks import Part, Steps, Undoing, cancellation, skipped, tell_total
 from nbflow.transfer import Parcel
 from nbflow.tree import subtrees
 from nbflow.vault import Vault
@@ -151,7 +151,9 @@ class _Task:
     # Steps one after the other
 
     def _follow(self, numbers: Any) -> None:
-        crew = Crew(self.attempts, self.recorder, _Steps(self))
+        crew = Crew(
+            self.attempts, self.recorder, Steps(self.recorder, self.envelope, self.vault.keeper)
+        )
         for number in numbers:
             crew.run(Unit(self.order.units[number], self.root))
             self._units_done += 1
@@ -160,7 +162,11 @@ class _Task:
     def _undo(self) -> None:
         # One after the other: what was done later is undone before what was done earlier.
         for unit in self.order.units:
-            crew = Crew(self.attempts, self.recorder, _Undoing(self))
+            crew = Crew(
+                self.attempts,
+                self.recorder,
+                Undoing(self.recorder, self.envelope, self.vault.keeper),
+            )
             crew.run(Unit(unit, self.root))
             crew.finish()
 
@@ -182,7 +188,11 @@ class _Task:
         part = subtrees(total, work.split_every, block.number, block.count)
         elements = self.results.numbered(block.source)
         self.root.values[block.source] = [elements[n] for n in range(part.start, part.stop)]
-        crew = Crew(self.attempts, self.recorder, _Part(self, part.first))
+        crew = Crew(
+            self.attempts,
+            self.recorder,
+            Part(self.recorder, self.envelope, self.vault.keeper, part.first),
+        )
         crew.run(Unit((replace(work, levels=part.levels),), self.root))
         crew.finish()
 
@@ -221,7 +231,7 @@ class _Task:
             self._skip(tuple(each for each in works if each.position in shut), shut)
             if len(shut) == len(works):
                 return
-            self._tell_total(loop, len(items))
+            tell_total(loop, len(items), self.recorder)
             order = self.order
             if order.lane is None and not isinstance(loop.axis.items, (Const, ListOf)):
                 # Some elements of a list that only now is known are computed again.
@@ -277,20 +287,13 @@ class _Task:
         mean = (time.perf_counter() - self._begun) / self._units_done
         return max(1, int(_PIECE_SECONDS / max(mean, 1e-6)))
 
-    def _tell_total(self, loop: Loop, total: int) -> None:
-        if isinstance(loop.axis.items, (Const, ListOf)):
-            return
-        for work in loop.works:
-            event = Event(work.name, Status.RUNNING, time.time(), total=total)
-            self.recorder.add(event)
-
     # Ends
 
     def _skip(self, works: tuple[Work, ...], absents: dict[int, Absent]) -> None:
         for work in works:
             absent = self.envelope.absent[work.position] = absents[work.position]
             if not absent.doubt:
-                self.recorder.add(_skipped(work, absent))
+                self.recorder.add(skipped(work, absent))
 
     def _fail(self, works: tuple[Work, ...], error: BaseException) -> None:
         first, *others = works
@@ -304,134 +307,4 @@ class _Task:
 
     def _cancel(self, works: tuple[Work, ...]) -> None:
         for work in works:
-            self.recorder.add(_cancellation(work))
-
-
-def _cancellation(work: Work) -> Event:
-    return Event(work.name, Status.CANCELLED, time.time(), reason="the run was cancelled")
-
-
-class _Steps:
-    """Takes down how plain steps end."""
-
-    def __init__(self, task: _Task) -> None:
-        self.task = task
-
-    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
-        event = _ended(work, unit, outcome, log, self.task.recorder.address)
-        if event is not None:
-            self.task.recorder.add(event)
-        envelope = self.task.envelope
-        if type(value) is Absent:
-            envelope.absent[work.position] = value
-            return
-        envelope.values[work.position] = value
-        envelope.nbytes += outcome.look.bytes if outcome.look is not None else 0
-
-    def recall(self, work: Work, unit: Unit, value: Any) -> None:  # noqa: ARG002
-        envelope = self.task.envelope
-        if type(value) is Absent:
-            envelope.absent[work.position] = value
-        else:
-            envelope.values[work.position] = value
-
-    def inner(self, loop: Loop, unit: Unit, crew: Crew) -> None:
-        """Compute a map that is part of a member of a capped group."""
-        scope = unit.scope
-        items, labels, shut = crew.opening(loop, unit, self)
-        if len(shut) == len(loop.works):
-            return
-        self.task._tell_total(loop, len(items))
-        elements = Elements(loop, self.task.recorder, 0, shut, self.task.vault.keeper)
-        crew.each(elements, scope, items, labels)
-        elements.fill(self.task.envelope, whole=scope.values)
-
-    def end(self, unit: Unit) -> None:
-        pass
-
-    def cancel(self, unit: Unit) -> None:
-        for part in unit.parts[unit.index :]:
-            for work in (part,) if isinstance(part, Work) else part.works:
-                reason = "the run was cancelled"
-                self.task.recorder.add(_cancellation(work))
-                absent = Absent(work.name, reason, failed=True)
-                unit.scope.values[work.position] = absent
-                self.task.envelope.absent[work.position] = absent
-
-
-class _Part(_Steps):
-    """Takes down how a part of a tree ends, which is the end of the step only if it fails."""
-
-    def __init__(self, task: _Task, first: int) -> None:
-        super().__init__(task)
-        self.first = first
-
-    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
-        if outcome.error is not None:
-            super().done(work, unit, outcome, value, log)
-            return
-        # Why the step is not to run, whoever computes the end of the tree finds out again.
-        left = [] if type(value) is Absent else value
-        envelope = self.task.envelope
-        envelope.values[work.position] = left
-        envelope.spans = ((self.first, self.first + len(left)),)
-        envelope.nbytes += outcome.look.bytes if outcome.look is not None else 0
-        if log:
-            now, address = time.time(), self.task.recorder.address
-            event = Event(work.name, Status.RUNNING, now, work.made(unit.attempt), address, log=log)
-            self.task.recorder.add(event)
-
-
-class _Undoing(_Steps):
-    """Takes down how the undoing of steps ends; nothing depends on it."""
-
-    def done(self, work: Work, unit: Unit, outcome: Outcome, value: Any, log: str) -> None:
-        if outcome.doubt or (type(value) is Absent and outcome.error is None):
-            return
-        self.task.recorder.add(
-            Event(
-                work.name,
-                Status.COMPENSATED if outcome.error is None else Status.FAILED,
-                time.time(),
-                work.made(unit.attempt),
-                self.task.recorder.address,
-                outcome.seconds,
-                outcome.look,
-                log,
-                outcome.error,
-                undo=True,
-                element=work.element,
-            )
-        )
-
-    def recall(self, work: Work, unit: Unit, value: Any) -> None:
-        pass
-
-    def cancel(self, unit: Unit) -> None:
-        pass
-
-
-def _skipped(work: Work, absent: Absent) -> Event:
-    chosen = not absent.failed
-    return Event(work.name, Status.SKIPPED, time.time(), reason=absent.reason, chosen=chosen)
-
-
-def _ended(work: Work, unit: Unit, outcome: Outcome, log: str, address: str) -> Event | None:
-    now, made = time.time(), work.made(unit.attempt)
-    if outcome.doubt:
-        doubts: dict[int | None, str] = {None: outcome.doubt}
-        return Event(work.name, Status.RUNNING, now, made, address, log=log, doubts=doubts)
-    if outcome.error is None and type(outcome.value) is Absent:
-        return None if outcome.value.doubt else _skipped(work, outcome.value)
-    return Event(
-        work.name,
-        Status.COMPLETED if outcome.error is None else Status.FAILED,
-        now,
-        made,
-        address,
-        outcome.seconds,
-        outcome.look,
-        log,
-        outcome.error,
-        kept=outcome.kept,
-    )
+            self.recorder.add(cancellation(work))

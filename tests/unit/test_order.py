@@ -12,7 +12,8 @@ from nbflow import TransferError, group, param, step
 from nbflow.absence import Absent
 from nbflow.envelope import Envelope, Results
 from nbflow.expression import Const
-from nbflow.order import LARGE, Order, Orders, Ref, Shared
+from nbflow.order import Order, Ref, Shared
+from nbflow.orders import LARGE, Orders
 from nbflow.plan import Plan
 
 
