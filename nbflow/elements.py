@@ -43,6 +43,7 @@ class Elements:
             )
             for w in self.works
         }
+        recorder.sources.extend(self.portions.values())
         self.spans: list[Span] = []
         self.holes: set[int] = set()
         self._first = 0
@@ -70,9 +71,9 @@ class Elements:
                 self.recorder.add(event)
             return
         portions = self.portions[work.position]
-        portions.add(unit.number, outcome, log, unit.attempt, unit.label)
-        if outcome.error is not None and type(value) is Absent and value.collected:
-            portions.put_aside(unit.number, unit.scope.item)
+        collected = outcome.error is not None and type(value) is Absent and value.collected
+        aside = (unit.scope.item,) if collected else None
+        portions.add(unit.number, outcome, log, unit.attempt, unit.label, aside)
         if type(value) is Absent:
             self.holes.add(work.position)
         # What has taken long must not be lost for having been told of late.
@@ -102,6 +103,7 @@ class Elements:
         """Put the values into an envelope: those of a whole map, or the elements here."""
         for position, column in self.columns.items():
             portions = self.portions[position]
+            self.recorder.sources.remove(portions)
             portions.send(last=True)
             envelope.nbytes += portions.nbytes
             if whole is None:

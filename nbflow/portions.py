@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -42,6 +43,8 @@ class Portions:
         self.last = last
         self.nbytes = 0
         self._told = False
+        # Another thread sends what has ended while an element takes long.
+        self._lock = threading.RLock()
         self._clear(start)
 
     def _clear(self, start: int) -> None:
@@ -66,7 +69,13 @@ class Portions:
         self.bytes = 0
 
     def add(
-        self, number: int, outcome: Outcome, log: str, attempt: int = 1, label: str | None = None
+        self,
+        number: int,
+        outcome: Outcome,
+        log: str,
+        attempt: int = 1,
+        label: str | None = None,
+        aside: tuple[Any] | None = None,
     ) -> None:
         """Take note of an element that has ended.
 
@@ -82,7 +91,17 @@ class Portions:
             How often it was tried.
         label
             Its name, if it has one.
+        aside
+            What it was computed from, if it failed and is put aside.
         """
+        with self._lock:
+            self._add(number, outcome, log, attempt, label)
+            if aside is not None:
+                self.letters[number] = letter(aside[0])
+
+    def _add(
+        self, number: int, outcome: Outcome, log: str, attempt: int, label: str | None
+    ) -> None:
         if number != self.start + len(self.statuses):
             self.send()
             self._clear(number)
@@ -122,10 +141,6 @@ class Portions:
             there = False
         self.values.append(outcome.value if there else None)
 
-    def put_aside(self, number: int, item: Any) -> None:
-        """Keep what a failed element was computed from."""
-        self.letters[number] = letter(item)
-
     def _measure(self, number: int, look: Preview) -> None:
         if number < _PREVIEWED_ELEMENTS:
             self.previews[number] = look
@@ -139,6 +154,10 @@ class Portions:
 
     def send(self, *, last: bool = False) -> None:
         """Tell of the elements since the last time; of none only if there were none at all."""
+        with self._lock:
+            self._send(last=last)
+
+    def _send(self, *, last: bool) -> None:
         if not self.statuses and (self._told or not last):
             return
         self._told = True

@@ -6,6 +6,7 @@ import pickle
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from distributed import get_worker
 
@@ -13,6 +14,13 @@ from nbflow.events import Event, Status
 from nbflow.transfer import PROTOCOL
 
 FLUSH_SECONDS = 0.05
+
+
+class Source(Protocol):
+    """Holds back what has ended, to tell of many at once."""
+
+    def send(self) -> None:
+        """Tell of it now."""
 
 
 class Recorder:
@@ -40,6 +48,8 @@ class Recorder:
         self._running: tuple[str, float, int] | None = None
         self._sent = time.perf_counter()
         self._lock = threading.Lock()
+        # What holds things back that have ended, to tell of many at once.
+        self.sources: list[Source] = []
         self.current: str | None = None
 
     def __enter__(self) -> Recorder:
@@ -73,6 +83,11 @@ class Recorder:
     def due(self) -> bool:
         """Tell whether it is time to send."""
         return time.perf_counter() - self._sent >= FLUSH_SECONDS
+
+    def drain(self) -> None:
+        """Take in what is held back, in whatever thread."""
+        for each in list(self.sources):
+            each.send()
 
     def flush(self) -> None:
         """Send what there is."""
@@ -126,6 +141,7 @@ class _Flusher:
             time.sleep(FLUSH_SECONDS)
             for recorder in list(self._recorders.values()):
                 if recorder.due():
+                    recorder.drain()
                     recorder.flush()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,25 @@ def test_records_run_no_code_of_others(client: Client, tmp_path: Path) -> None:
     assert "ValueError: no" in str(later.error("fails"))
     with pytest.raises(nbflow.StoreError, match="written by others"):
         later.resume()
+
+
+def test_elements_that_have_ended_are_told_of_while_another_takes_long(
+    client: Client, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+
+    @step
+    def slow(n: int) -> int:
+        while n == 7 and not gate.exists():
+            time.sleep(0.01)
+        return n
+
+    run = slow.map(list(range(12)), chunk_size=12).submit(store=tmp_path / "s", checkpoint=True)
+    deadline = time.monotonic() + 30
+    while run.state.steps["slow"].done < 7:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    kept_now = [kept for part in run.state.steps["slow"].elements for kept in part.kept]
+    gate.touch()
+    assert kept_now[-1][1] == 7
+    assert run.result(30) == list(range(12))
