@@ -55,15 +55,36 @@ class Archive:
         if store is None:
             store = os.environ.get(VARIABLE) or _FOLDER
         if isinstance(store, Store):
-            opened, place = store, store.url
+            opened, place = store.placed(_absolute(store.url)), store.url
         elif isinstance(store, (str, os.PathLike)) and os.fspath(store):
-            opened, place = Store(os.fspath(store)), os.fspath(store)
+            place = str(os.fspath(store))
+            # Wherever this process goes from here, and wherever its workers are.
+            opened = Store(_absolute(place))
         else:
             raise StoreError(
                 f"the store is {store!r}; expected is a folder, a URL such as "
                 f"'s3://bucket/folder', or False to keep nothing"
             )
         return cls(Journal.at(_folder_of(str(place))), opened)
+
+    @classmethod
+    def beside(cls, journal: Journal, url: str | None) -> Archive:
+        """Give the archive of a run that is in a journal.
+
+        Parameters
+        ----------
+        journal
+            The journal.
+        url
+            Where the results are; None for the folder of the journal, wherever that is
+            now.
+        """
+        return cls(journal, Store(str(Path(journal.path).parent) if url is None else url))
+
+    @property
+    def url(self) -> str | None:
+        """Where the results are; None for the folder of the journal."""
+        return None if self.store.is_local else self.store.url
 
 
 def _folder_of(place: str) -> Path:
@@ -74,6 +95,10 @@ def _folder_of(place: str) -> Path:
         return Path(place).expanduser()
     default = os.environ.get(VARIABLE) or _FOLDER
     return Path(_FOLDER) if is_url(default) else _folder_of(default)
+
+
+def _absolute(place: str) -> str:
+    return place if is_url(place) else str(_folder_of(place).absolute())
 
 
 def is_url(place: str) -> bool:

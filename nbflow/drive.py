@@ -231,7 +231,7 @@ class Drive:
             with suppress(Exception):
                 if any(n.call.definition.options.has_effect for n in self.topology.nodes):
                     evidence.end(max(1, self.record.epoch))
-                    evidence.clear()
+                    evidence.forget_segments()
                 else:
                     evidence.remove()
 

@@ -244,6 +244,15 @@ class Evidence:
             for each in (_CLAIMS, _RECEIPTS, _BEATS):
                 self._files.remove_tree(f"{self._root}/{each}")
 
+    def forget_segments(self) -> None:
+        """Remove what segments have left, when the run has ended and its record has all.
+
+        What effects have left stays: Dask may compute a result again long after the run.
+        """
+        with self.store._telling(f"clear what the run {quoted(self.run)} has left"):
+            for each in (_SEGMENTS, _BEATS):
+                self._files.remove_tree(f"{self._root}/{each}")
+
     def remove(self) -> None:
         """Remove all of it, when none of its tasks can be at work any more."""
         self.clear()

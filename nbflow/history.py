@@ -122,8 +122,8 @@ def loaded(run_id: str, archive: Archive) -> Run:
     entry = journal.entry(run_id)
     record = recorded_state(entry, journal)
     sketch = latest_sketch(journal, run_id, record)
-    if entry.store and entry.store != archive.store.url:
-        archive = Archive(journal, Archive.of(entry.store).store)
+    if entry.store != archive.url:
+        archive = Archive.beside(journal, entry.store)
     flow = sketch.picture()
     return Run(record, {}, flow=flow.named(entry.flow), archive=archive, sketch=sketch)
 

@@ -214,7 +214,7 @@ def entry_of(
         steps=len(state.steps),
         key=key,
         identity=identity,
-        store=archive.store.url,
+        store=archive.url,
         parent=parent,
     )
 

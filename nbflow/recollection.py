@@ -140,6 +140,14 @@ def recollected(state: StepState, *, gone: bool = True) -> Recollection | None:
     return found if found.spans or found.total == 0 else None
 
 
+def is_kept(state: StepState) -> bool:
+    """Tell whether the whole result of a step can be read without the workers."""
+    if not state.mapped:
+        return state.status.succeeded and state.kept is not None
+    known = recollected(state, gone=False)
+    return known is not None and state.total is not None and known.covers(0, state.total)
+
+
 def _value(state: StepState, *, gone: bool) -> Held | Absent | None:
     if state.status.succeeded:
         return Held(state.kept) if state.kept is not None else (GONE if gone else None)

@@ -60,11 +60,8 @@ class Record:
     @property
     def settled(self) -> bool:
         """Whether the run has ended, and that is written down."""
-        if not self.state.status.final:
-            self._told = False
-        elif not self._unwritten:
-            self._told = True
-        return self._told
+        self._told = self._told or (self.state.status.final and not self._unwritten)
+        return self._told and self.state.status.final
 
     @property
     def status(self) -> Status:
@@ -82,10 +79,28 @@ class Record:
     def receive(self, data: bytes) -> None:
         """Take in events as a worker has sent them."""
         events = opened(data)
+        fresh = [event for event in events if not self._is_known(event)]
+        if len(fresh) < len(events):
+            events, data = fresh, packed(fresh)
         if any(_has_error(event) for event in events):
             events = [_with_sources(event) for event in events]
             data = packed(events)
         self.fold(events, data)
+
+    def _is_known(self, event: Event) -> bool:
+        """Tell whether an event tells of an end that was told of before.
+
+        Dask may compute a step again, and copies of a task may tell of the same.
+        """
+        if not event.status.final or event.undo:
+            return False
+        step = self.state.steps[event.step]
+        if event.elements is None or step.status.final:
+            return step.status.final
+        start, stop = event.elements.start, event.elements.stop
+        return start < stop and any(
+            part.start <= start and stop <= part.stop for part in step.elements
+        )
 
     def fold(self, events: Sequence[Event], data: bytes | None = None) -> None:
         """Take in what has happened.
@@ -102,6 +117,8 @@ class Record:
         with self.changed:
             self.events.extend(events)
             self.state = self.state.apply(events)
+            if not self.state.status.final:
+                self._told = False
             if self.journal is not None and self.error is None:
                 self._write(self.journal, events, data)
             self.changed.notify_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# Threads of one process are one owner, whom the journal refuses nothing.
+_one_at_a_time = threading.RLock()
+
+
 def can_be_resumed(run: Run) -> bool:
     """Tell whether a run has stopped, and there is something left to do."""
     state = run.state
@@ -48,6 +53,19 @@ def resume(
     checkpoint: bool | str,
 ) -> Run:
     """Go on with a run; see `nbflow.run.Run.resume`."""
+    with _one_at_a_time:
+        return _resume(run, flow, cluster, renamed, checkpoint, force=force)
+
+
+def _resume(
+    run: Run,
+    flow: Flow | None,
+    cluster: Any,
+    renamed: Mapping[str, str],
+    checkpoint: bool | str,
+    *,
+    force: bool,
+) -> Run:
     archive = _archive(run)
     _check_ended(run, force=force)
     now = Now.of(run, flow, renamed)
@@ -225,8 +243,11 @@ def _archive(run: Run) -> Archive:
 
 
 def _check_ended(run: Run, *, force: bool) -> None:
-    if not run.status.final and run._drive is not None and not force:
-        raise RunError(f"run {quoted(run.id)} is {run.status} in this process; wait for its end")
+    driven = Drive.living.get(run.id)
+    if driven is not None and not driven.state.status.final and not force:
+        raise RunError(
+            f"run {quoted(run.id)} is {driven.state.status} in this process; wait for its end"
+        )
     if run.status is Status.PENDING and not force:
         raise RunError(
             f"run {quoted(run.id)} waits for its time, and then begins by itself; wait for it, or "

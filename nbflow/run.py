@@ -6,6 +6,7 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ from nbflow.flow import Flow
 from nbflow.inputs import resolve
 from nbflow.keeper import value_kept
 from nbflow.kept import Kept
-from nbflow.recollection import Library, recollected
+from nbflow.recollection import Library, is_kept, recollected
 from nbflow.record import Record
 from nbflow.replay import replayed
 from nbflow.retry import finite_number
@@ -196,7 +197,13 @@ class Run:
             return values[topology.index[id(leaf)]]
 
         value = resolve(topology.value, value_of)
-        return None if type(value) is Absent else value
+        if type(value) is not Absent:
+            return value
+        if value.failed:
+            raise RunError(
+                f"the result of run {quoted(self.id)} is not there any more: {value.reason}"
+            )
+        return None
 
     def value(self, step: Any) -> Any:
         """Give the result of a step, or of one element such as ``parse[0]``.
@@ -228,29 +235,28 @@ class Run:
         return self.flow.topology if self._drive is None else self._drive.topology
 
     def _values(self, positions: list[int]) -> dict[int, Any]:
-        """Fetch the results of nodes: from the workers, or from where they are kept."""
+        """Fetch the results of nodes: from where they are kept, or from the workers.
+
+        Dask would compute again what was lost with a worker; what is kept need not be.
+        """
         execution = None if self._drive is None else self._drive.execution
         if execution is None:
             return {position: self._kept(position) for position in positions}
-        try:
-            return execution.values(positions)
-        except RunError as lost:
-            try:
-                return {position: self._kept(position) for position in positions}
-            except (RunError, StoreError):
-                raise lost from lost.__cause__
+        names = self._topology.names
+        found: dict[int, Any] = {}
+        for position in positions:
+            if is_kept(self.state.steps[names[position]]):
+                with suppress(StoreError):
+                    found[position] = self._kept(position)
+        found |= execution.values([each for each in positions if each not in found])
+        return found
 
     def _element(self, position: int, number: int) -> Any:
         execution = None if self._drive is None else self._drive.execution
-        if execution is None:
+        known = recollected(self.state.steps[self._topology.names[position]], gone=False)
+        if execution is None or (known is not None and known.element(number) is not None):
             return self._kept_element(position, number)
-        try:
-            return execution.element(position, number)
-        except RunError as lost:
-            try:
-                return self._kept_element(position, number)
-            except (RunError, StoreError):
-                raise lost from lost.__cause__
+        return execution.element(position, number)
 
     def _kept(self, position: int) -> Any:
         """Read a result from where it is kept.

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path
 from secrets import token_hex
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from nbflow.advice import advising
 from nbflow.bucket import Bucket
 from nbflow.digest import digest, digest_read
 from nbflow.errors import StoreError, quoted
+from nbflow.files import files_at
 from nbflow.folder import INCOMING, Folder
 from nbflow.kept import Kept
 from nbflow.payload import Payload, decoded, encoded
@@ -27,7 +27,6 @@ _PAYLOADS: Final = "payloads"
 _ID: Final = "id"
 _IS_ID: Final = re.compile(b"[0-9a-f]{32}")
 _HASH: Final = re.compile("[0-9a-f]{64}")
-_PROTOCOL: Final = re.compile("([A-Za-z][A-Za-z0-9+.-]*)://")
 # From here on a file is hashed while it is written, by another thread.
 _LARGE: Final = 1 << 22
 _A_DAY: Final = 86_400.0
@@ -77,10 +76,14 @@ class Store:
         self.trusted = trusted
         self.limit = limit
         self._options = dict(options or {})
-        self._files = _opened(self.url, self._options)
+        self._files = files_at(self.url, self._options)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _again, (self.url, self.trusted, self.limit, self._options)
+
+    def placed(self, url: str) -> Store:
+        """Give a store at another place, with the same settings."""
+        return Store(url, trusted=self.trusted, limit=self.limit, options=self._options)
 
     def __repr__(self) -> str:
         return f"<Store {self.url!r}>"
@@ -409,23 +412,3 @@ def _path(hashed: str) -> str:
             " as save() gives them."
         )
     return f"{_PAYLOADS}/{hashed[:2]}/{hashed}"
-
-
-def _opened(url: str, options: dict[str, Any]) -> Folder | Bucket:
-    found = _PROTOCOL.match(url)
-    if found is None or found[1] in ("file", "local"):
-        path = url if found is None else url[found.end() :]
-        # Wherever the process goes from here, the store stays.
-        return Folder(Path(path).expanduser().absolute())
-    try:
-        return Bucket(url, options)
-    except ImportError as error:
-        raise StoreError(
-            f"the store {quoted(url)} cannot be opened: {error}. Install the package, or choose a"
-            " folder by store= or NBFLOW_STORE."
-        ) from error
-    except Exception as error:
-        raise StoreError(
-            f"the store {quoted(url)} cannot be opened: {error}. Expected is a folder, or a URL of"
-            " which fsspec knows the protocol, such as 's3://bucket/folder'."
-        ) from error

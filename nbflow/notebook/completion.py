@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from IPython import get_ipython
@@ -12,8 +13,19 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, context_
 from nbflow.drive import Drive
 from nbflow.errors import NbflowError
 from nbflow.flow import Composable, Flow
+from nbflow.history import load
+from nbflow.notebook import records
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
+from nbflow.notebook.line import names_of
 from nbflow.run import Run, last_run
+
+# Which runs a command may be about, by status.
+_WANTED = {
+    "resume": ("interrupted", "failed", "cancelled"),
+    "resolve": ("interrupted",),
+    "undo": ("completed", "failed", "interrupted", "cancelled"),
+}
+_FLAGS = frozenset({"--force", "--no-wait", "--no-raise", "--no-collapse"})
 
 
 @context_matcher(identifier="nbflow")  # type: ignore[untyped-decorator]
@@ -61,7 +73,7 @@ def offered(words: list[str], word: str, names: Mapping[str, Any]) -> list[str]:
     return [*_values(before, names), *(each for each in options if each.startswith("--")), "--help"]
 
 
-def _values(before: list[str], names: Mapping[str, Any]) -> list[str]:
+def _values(before: list[str], names: Mapping[str, Any]) -> Sequence[str]:
     command, previous = before[1], before[-1]
     chosen = names.get(before[2]) if len(before) > 2 else None
     if previous in ("--param", "-p"):
@@ -70,21 +82,57 @@ def _values(before: list[str], names: Mapping[str, Any]) -> list[str]:
         )
     if previous == "--focus":
         return chosen._flow().steps if isinstance(chosen, Composable) else []
-    if command == "cancel":
-        going = [name for name in _of_kind(names, Run) if not names[name].status.final]
-        ids = [name for name, each in Drive.living.items() if not each.state.status.final]
-        return [*going, *sorted(ids)] if len(before) == 2 else []
-    if command in ("steps", "status", "redrive") or previous == "--run":
-        return _of_kind(names, Run)
+    if previous == "--checkpoint":
+        return ["auto", "on", "off"]
+    if previous == "--flow":
+        return names_of(names, Flow)
+    if previous == "--run":
+        return names_of(names, Run)
+    if previous.startswith("--") and previous not in _FLAGS:
+        return []
     if command in ("result", "replay"):
         return _steps_of_last_run()
-    return _of_kind(names, Flow) if command in ("run", "show") and len(before) == 2 else []
+    if command == "resolve" and len(before) == 3:
+        return _in_doubt(before, names)
+    if len(before) != 2:
+        return []
+    if command in ("run", "show"):
+        return names_of(names, Flow)
+    return _runs(command, before, names)
 
 
-def _of_kind(names: Mapping[str, Any], kind: type) -> list[str]:
-    return sorted(
-        name for name, each in names.items() if isinstance(each, kind) and not name.startswith("_")
-    )
+def _runs(command: str, before: list[str], names: Mapping[str, Any]) -> Sequence[str]:
+    """List the names and ids of runs that a command may be about."""
+    mine = names_of(names, Run)
+    if command in ("steps", "status", "redrive"):
+        return mine
+    if command == "cancel":
+        going = [name for name in mine if not names[name].status.final]
+        ids = [name for name, each in Drive.living.items() if not each.state.status.final]
+        return [*going, *sorted(ids)]
+    if command == "load":
+        return records.ids(_store(before))
+    wanted = _WANTED.get(command, ())
+    fit = [name for name in mine if names[name].status in wanted]
+    return [*fit, *records.ids(_store(before), wanted)] if wanted else []
+
+
+def _store(before: list[str]) -> str | None:
+    return next((value for option, value in pairwise(before) if option == "--store"), None)
+
+
+def _in_doubt(before: list[str], names: Mapping[str, Any]) -> Sequence[str]:
+    """List the steps and elements of a run that are in doubt."""
+    found = names.get(before[2])
+    try:
+        run = found if isinstance(found, Run) else load(before[2])
+    except (NbflowError, OSError):
+        return []
+    return [
+        name if number is None else f"{name}[{number}]"
+        for name, step in run.state.steps.items()
+        for number in step.doubts
+    ]
 
 
 def _steps_of_last_run() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -48,10 +49,8 @@ def split(line: str, names: Mapping[str, Any]) -> list[str]:
 
 
 def _words(text: str, names: Mapping[str, Any]) -> list[str]:
-    try:
+    with suppress(Exception):  # then it stays as it is, as IPython has it
         text = DollarFormatter().vformat(text, [], dict(names))
-    except Exception:  # noqa: BLE001, S110 - then it stays as it is, as IPython has it
-        pass
     try:
         return shlex.split(text)
     except ValueError as error:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from IPython.core.error import UsageError
-from IPython.core.magic import Magics, line_magic, magics_class, needs_local_scope
+from IPython.core.magic import (
+    Magics,
+    line_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+)
 from IPython.display import display
 
+from nbflow import history
 from nbflow.deterministic import is_deterministic
 from nbflow.drive import Drive
-from nbflow.errors import NbflowError, did_you_mean, quoted
+from nbflow.errors import NbflowError, RunError, quoted
 from nbflow.events import Status
 from nbflow.flow import Composable, Flow
-from nbflow.history import held
 from nbflow.launch import wait_for_end
+from nbflow.notebook import line as lines
+from nbflow.notebook import records
 from nbflow.notebook.arguments import (
     Help,
     LineParser,
+    checkpoint_of,
     drawing_options,
     parser,
 )
@@ -35,6 +43,7 @@ class FlowMagics(Magics):
     """The commands behind ``%flow``."""
 
     @needs_local_scope
+    @no_var_expand
     @line_magic("flow")  # type: ignore[arg-type]
     def flow(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Run and look at flows; ``%flow --help`` tells more."""
@@ -42,6 +51,7 @@ class FlowMagics(Magics):
         return self._answered(line, local_ns)
 
     @needs_local_scope
+    @no_var_expand
     @line_magic("nbflow")  # type: ignore[arg-type]
     def nbflow(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
         """Run and look at flows; the same as ``%flow``."""
@@ -53,7 +63,7 @@ class FlowMagics(Magics):
         assert self.shell is not None
         names = {**self.shell.user_ns, **(local_ns or {})}
         try:
-            given = _parser().parse_args(_split(line) or ["--help"])
+            given = _parser().parse_args(lines.split(line, names) or ["--help"])
             command: Callable[..., Any] = getattr(self, f"_{given.command}")
             return command(given, names)
         except Help as text:
@@ -67,12 +77,66 @@ class FlowMagics(Magics):
     def _run(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Run:
         __tracebackhide__ = True
         flow = _flow_named(given.flow, names)
-        inputs = [_value_of(text, names) for text in given.inputs]
-        started = flow.submit(*inputs, params=dict(given.param), cluster=given.cluster)
+        inputs = [lines.value_or_text(text, names) for text in given.inputs]
+        started = flow.submit(
+            *inputs,
+            params=dict(given.param),
+            cluster=given.cluster,
+            store=given.store,
+            key=given.key,
+            checkpoint=checkpoint_of(given),
+        )
         return _ended(started, given)
 
+    def _runs(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Any:
+        del names
+        return records.table(given.store)
+
+    def _load(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Run:
+        del names
+        return history.load(given.run, given.store)
+
+    def _resume(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Run:
+        __tracebackhide__ = True
+        run = _run_named(given.run, names, given.store)
+        flow = None if given.flow is None else _flow_named(given.flow, names)
+        resumed = run.resume(
+            flow, cluster=given.cluster, force=given.force, checkpoint=checkpoint_of(given)
+        )
+        return _ended(resumed, given)
+
+    def _undo(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Run:
+        undone = _run_named(given.run, names, given.store).undo(cluster=given.cluster)
+        if given.no_wait:
+            return undone
+        wait_for_end(undone)
+        if undone.status != Status.COMPENSATED and not given.no_raise:
+            display(undone)
+            raise RunError(
+                f"run {quoted(undone.id)} is not undone: {undone.state.reason}; %flow undo tries "
+                f"again"
+            )
+        return undone
+
+    def _resolve(self, given: argparse.Namespace, names: Mapping[str, Any]) -> None:
+        run = _run_named(given.run, names, given.store)
+        if given.completed is not None:
+            run.resolve(given.step, completed=lines.value_of(given.completed, names))
+            said = "counts as completed"
+        elif given.retry:
+            run.resolve(given.step, retry=True)
+            said = "will be tried again"
+        else:
+            run.resolve(given.step, failed=True)
+            said = "counts as failed"
+        left = [each.name for each in run.state.steps.values() if each.doubts]
+        further = f"go on with %flow resume {given.run}"
+        if left:
+            further = f"{', '.join(left)} is still in doubt"
+        print(f"{given.step} {said}; {further}")
+
     def _show(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Any:
-        found = _named(given.flow, names, (Composable, Run), "flow")
+        found = lines.named(given.flow, names, (Composable, Run), "flow")
         if isinstance(found, Run):
             return found
         return found._flow().show(**drawing_options(given))
@@ -129,44 +193,23 @@ def _parser() -> LineParser:
     return parser("%flow", COMMANDS)
 
 
-def _split(line: str) -> list[str]:
-    try:
-        return shlex.split(line)
-    except ValueError as error:
-        raise UsageError(f"%flow: {error}; quotes come in pairs") from None
-
-
-def _named(text: str, names: Mapping[str, Any], kinds: tuple[type, ...], what: str) -> Any:
-    try:
-        found = eval(text, dict(names))  # noqa: S307 - the user's own expression, in the user's kernel
-    except Exception:  # noqa: BLE001 - whatever it is, the line names nothing
-        found = None
-    if isinstance(found, kinds):
-        return found
-    known = sorted(name for name, each in names.items() if _shown(name, each, kinds))
-    kind = "is not defined" if found is None else f"is a {type(found).__name__}, not a {what}"
-    raise UsageError(f"%flow: {quoted(text)} {kind}; {did_you_mean(text, known)}")
-
-
-def _shown(name: str, value: Any, kinds: tuple[type, ...]) -> bool:
-    return isinstance(value, kinds) and not name.startswith("_")
-
-
 def _flow_named(text: str, names: Mapping[str, Any]) -> Flow:
-    found: Composable = _named(text, names, (Composable,), "flow")
+    found: Composable = lines.named(text, names, (Composable,), "flow")
     flow = found._flow()
     # A flow without a name of its own is called what the user calls it.
     return flow if flow.label is not None or not text.isidentifier() else flow.named(text)
 
 
-def _run_named(text: str | None, names: Mapping[str, Any]) -> Run:
+def _run_named(text: str | None, names: Mapping[str, Any], store: Any = None) -> Run:
     if text is None:
         return last_run()
     drive = Drive.living.get(text)
     if drive is not None:
         # Whoever was interrupted while waiting has no name for the run, only its id.
-        return held(drive)
-    run: Run = _named(text, names, (Run,), "run")
+        return history.held(drive)
+    if records.is_id(text) or store is not None:
+        return history.load(text, store)
+    run: Run = lines.named(text, names, (Run,), "run")
     return run
 
 
@@ -180,13 +223,6 @@ def _ended(started: Run, given: argparse.Namespace) -> Run:
         display(started)
         started.raise_for_error()
     return started
-
-
-def _value_of(text: str, names: Mapping[str, Any]) -> Any:
-    try:
-        return eval(text, dict(names))  # noqa: S307 - the user's own expression, in the user's kernel
-    except Exception:  # noqa: BLE001 - what is no expression is text
-        return text
 
 
 def load(shell: Any) -> None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from nbflow.archive import Archive
 from nbflow.deterministic import is_deterministic
 from nbflow.drive import Drive
 from nbflow.errors import NbflowError
-from nbflow.history import load, runs
+from nbflow.history import runs, status_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     import pandas as pd
-
-    from nbflow.run import Run
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _MOST_OFFERED = 100
@@ -41,19 +41,22 @@ def table(store: Any = None) -> pd.DataFrame:
     >>> list(table(tempfile.mkdtemp()).columns)
     ['flow', 'status', 'started', 'seconds', 'steps', 'key']
     """
+    import pandas as pd
+
     found = runs(store).set_index("id")
     if is_deterministic():
         return found.reset_index(drop=True)[["flow", "status", "steps", "key"]].fillna({"key": ""})
     # As the clock on the wall has it, which is what the ids begin with too.
-    started = found["started"].dt.floor("s").dt.tz_convert(_here()).dt.tz_localize(None)
-    seconds = found["seconds"].round(3)
-    return found.assign(started=started, seconds=seconds, key=found["key"].fillna(""))
+    started = [_on_the_wall(each.timestamp()) for each in found["started"]]
+    return found.assign(
+        started=pd.Series(started, index=found.index, dtype="datetime64[s]"),
+        seconds=found["seconds"].round(3),
+        key=found["key"].fillna(""),
+    )
 
 
-def _here() -> Any:
-    from datetime import datetime
-
-    return datetime.now().astimezone().tzinfo
+def _on_the_wall(at: float) -> datetime:
+    return datetime.fromtimestamp(int(at))  # noqa: DTZ006 - that is what is wanted
 
 
 def is_id(text: str) -> bool:
@@ -65,17 +68,6 @@ def is_id(text: str) -> bool:
     (True, False)
     """
     return _ID.fullmatch(text) is not None or text in Drive.living
-
-
-def found_by(run_id: str, store: Any = None) -> Run:
-    """Give the run of an id, from this process or from where it is written down.
-
-    Raises
-    ------
-    RunNotFoundError
-        If there is none.
-    """
-    return load(run_id, store)
 
 
 def ids(store: Any = None, statuses: Collection[str] = ()) -> Sequence[str]:
@@ -97,9 +89,6 @@ def ids(store: Any = None, statuses: Collection[str] = ()) -> Sequence[str]:
 
 
 def _written(store: Any) -> Sequence[tuple[str, str]]:
-    from nbflow.history import status_of
-    import time
-
     try:
         entries = Archive.of(store).journal.entries()
     except (NbflowError, OSError):

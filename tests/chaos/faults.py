@@ -13,8 +13,10 @@ import os
 import signal
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -25,7 +27,8 @@ from nbflow.folder import Folder
 COMMIT = "journal commit"
 _PATIENCE = 60.0
 
-_seen = 0
+# How many writes this process has seen that each plan is about.
+_seen: Counter[str] = Counter()
 
 
 def plan(folder: str, part: str, when: str, deed: str, nth: int = 1) -> None:
@@ -45,7 +48,11 @@ def plan(folder: str, part: str, when: str, deed: str, nth: int = 1) -> None:
     nth
         At which of such writes of one process, from 1.
     """
-    text = json.dumps({"part": part, "when": when, "deed": deed, "nth": nth})
+    # New each time, so that each plan counts for itself.
+    new = {"part": part, "when": when, "deed": deed, "nth": nth, "token": token_hex(4)}
+    text = json.dumps(new)
+    for each in ("fault-done", "fault-over"):
+        Path(folder, each).unlink(missing_ok=True)
     Path(folder, "fault-new").write_text(text)
     Path(folder, "fault-new").rename(Path(folder, "fault"))
 
@@ -62,16 +69,16 @@ def let_go(folder: str) -> None:
 
 
 def _passes(folder: Path, path: str, when: str) -> None:
-    global _seen
     try:
-        wanted = json.loads(Path(folder, "fault").read_text())
+        text = Path(folder, "fault").read_text()
     except FileNotFoundError:
         return
+    wanted = json.loads(text)
     if wanted["when"] != when or wanted["part"] not in path:
         return
-    _seen += 1
+    _seen[text] += 1
     for_good = wanted["deed"] == "fail for good"
-    if _seen < wanted["nth"] or (_seen > wanted["nth"] and not for_good):
+    if _seen[text] < wanted["nth"] or (_seen[text] > wanted["nth"] and not for_good):
         return
     try:
         if for_good:
@@ -97,9 +104,9 @@ def _do(folder: Path, deed: str) -> None:
 class _Faulty(sqlite3.Connection):
     """A connection to a journal, at each commit of which something may happen."""
 
-    def __init__(self, uri: str, *args: Any, **options: Any) -> None:
-        super().__init__(uri, *args, **options)
-        self.folder = Path(unquote(urlsplit(uri).path)).parent.parent
+    def __init__(self, database: str, *args: Any, **options: Any) -> None:
+        super().__init__(database, *args, **options)
+        self.folder = Path(unquote(urlsplit(database).path)).parent.parent
 
     def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
         if sql != "COMMIT":

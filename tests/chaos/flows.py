@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
+import time
+import uuid
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from chaos.stage import enter
@@ -11,7 +17,7 @@ from nbflow import step
 from nbflow.flow import Flow
 
 # So much makes a result large enough for a file of its own.
-_LONG = 3_000
+_LONG = 9_000
 
 
 @step
@@ -30,6 +36,13 @@ def charge(x: int, folder: str) -> list[int]:
 def notify(receipt: list[int], folder: str) -> str:
     enter(folder)
     return f"notified of {receipt[0]}"
+
+
+def occupy(folder: str, number: int) -> None:
+    """Take up a thread of a worker until the gate is opened; no step of a run."""
+    Path(folder, f"busy-{uuid.uuid4().hex}").touch()
+    while Path(folder, "shut-occupy").exists():
+        time.sleep(0.005)
 
 
 PAID = "notified of 5"
@@ -116,3 +129,29 @@ def sending(folder: str, count: int = 10, **options: Any) -> Flow:
     """Send each of some letters, an effect, and sum up."""
     each = send.options(**options) if options else send
     return each.s(folder=folder).map(range(count), chunk_size=1) >> step(sum)
+
+
+@step
+def double(x: int) -> int:
+    return 2 * x
+
+
+@step(effect=True)
+def harm(x: int, folder: str, deed: str) -> int:
+    """Do to the process that calls it what a step should not do."""
+    enter(folder)
+    if deed == "exit":
+        sys.exit(3)
+    if deed == "interrupt":
+        raise KeyboardInterrupt
+    if deed == "leave":
+        raise GeneratorExit
+    if deed == "vanish":
+        os._exit(3)
+    if deed == "crash":
+        ctypes.string_at(0)
+    held = []
+    while deed == "hoard":
+        held.append(bytearray(10_000_000))
+        time.sleep(0.01)
+    return x

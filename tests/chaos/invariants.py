@@ -17,6 +17,8 @@ from nbflow.minutes import opened
 from nbflow.state import RunState
 from nbflow.turns import Resolved, Resumed
 
+STRICT = True
+
 
 def check(store: str) -> None:
     """See to it that all invariants hold of all runs that are written down in a store."""

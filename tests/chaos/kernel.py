@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from chaos.stage import Stage
 
 from nbflow.cluster import _PRELOAD
 
@@ -59,8 +60,9 @@ class Kernel:
         )
         os.close(theirs)
         self._heard = b""
+        self._waiting = 0
+        self.has_own_cluster = False
         self.begin(_BEGINNING)
-        self._waiting = 1
 
     @property
     def pid(self) -> int:
@@ -77,7 +79,7 @@ class Kernel:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"code": code, "names": names}) + "\n")
         self.process.stdin.flush()
-        self._waiting = getattr(self, "_waiting", 0) + 1
+        self._waiting += 1
 
     def answer(self) -> Any:
         """Wait for what the last cell gives.
@@ -111,6 +113,20 @@ class Kernel:
         self.begin(code, **names)
         return self.answer()
 
+    def connected(self, stage: Stage, address: str | None = None) -> Kernel:
+        """Let it know the stage, and connect it to a cluster.
+
+        Parameters
+        ----------
+        address
+            The cluster; None for one of its own, which dies with it.
+        """
+        self.has_own_cluster = address is None
+        self.begin("", folder=stage.folder, store=stage.store, address=address)
+        own = "nbflow.connect(n_workers=2, threads_per_worker=1, preload=PRELOAD)"
+        self.cell(f"c = {own if address is None else 'nbflow.connect(address)'}")
+        return self
+
     def signal(self, number: int) -> None:
         os.kill(self.pid, number)
 
@@ -130,10 +146,11 @@ class Kernel:
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         self.process.wait(_PATIENCE)
-        _, living = psutil.wait_procs(children, timeout=10)
-        for each in living:
-            with suppress(psutil.NoSuchProcess):
-                each.kill()
+        deadline = time.monotonic() + _PATIENCE
+        for each in children:
+            while is_alive(each):
+                assert time.monotonic() < deadline, f"{each} outlives its kernel"
+                time.sleep(0.005)
 
     def __enter__(self) -> Kernel:
         return self
@@ -141,6 +158,14 @@ class Kernel:
     def __exit__(self, *_: object) -> None:
         self.kill()
         os.close(self._answers)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Tell whether a process still does anything; nobody may have asked for its end yet."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _serve(answers: int) -> None:

@@ -12,11 +12,17 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from distributed import Client
 
 import nbflow
+from nbflow.archive import Archive
+from nbflow.history import loaded
+from nbflow.journal import Journal
 
 # Longer than anything here takes, and shorter than the time-out of a test.
-PATIENCE = 45.0
+PATIENCE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,26 @@ class Stage:
             assert time.monotonic() < deadline, f"{what} did not come; called: {self.counts()}"
             time.sleep(0.005)
 
+    def forget(self) -> None:
+        """Begin the ledger anew."""
+        Path(self.folder, "ledger").unlink()
+
+    def files(self, pattern: str) -> list[Path]:
+        """List files by their names."""
+        return list(Path(self.folder).glob(pattern))
+
+    def touch(self, name: str) -> None:
+        """Make a file, which somebody waits for."""
+        Path(self.folder, name).touch()
+
+    def said(self) -> str:
+        """Give what a kernel has said into the file of the name."""
+        return Path(self.folder, "said").read_text()
+
+    def until_idle(self, client: Client) -> None:
+        """Wait until no thread of a cluster computes anything, known to its scheduler or not."""
+        self.wait(lambda: not any(client.run(_busy).values()), "the end of all computing")
+
     # What was written down
 
     def run_ids(self) -> list[str]:
@@ -127,7 +153,8 @@ class Stage:
         """Give a run as a new process would see it; without an id the only one."""
         if run_id is None:
             [run_id] = self.run_ids()
-        return nbflow.load(run_id, self.store)
+        # Not nbflow.load, which gives a run that this process drives as that one has it.
+        return loaded(run_id, Archive.of(self.store))
 
     def until_written(self, step: str, *statuses: str) -> None:
         """Wait until the journal says that the step of the only run is so."""
@@ -136,6 +163,17 @@ class Stage:
             return bool(self.run_ids()) and self.load().state.steps[step].status in statuses
 
         self.wait(written, f"{' or '.join(statuses)} of {step} in the journal")
+
+
+    def until_taken(self, epoch: int) -> None:
+        """Wait until the only run was taken so often."""
+        journal = Journal.at(self.store)
+        [run_id] = self.run_ids()
+        self.wait(lambda: journal.entry(run_id).epoch >= epoch, f"epoch {epoch}")
+
+
+def _busy(dask_worker: Any) -> int:
+    return len(dask_worker.active_threads)
 
 
 def enter(folder: str) -> None:

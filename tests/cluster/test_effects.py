@@ -413,3 +413,24 @@ def test_handlers_hear_of_a_failure_that_was_rolled_back(client: Client, tmp_pat
     flow = saga(tmp_path).on_error(lambda failures: heard.append(failures[0].step))
     flow.run(raise_on_error=False)
     assert heard == ["notify"]
+
+
+@pytest.mark.parametrize("checkpoint", [True, False])
+def test_the_loss_of_all_workers_after_the_end_repeats_no_effect(
+    fragile: Client, tmp_path: Path, checkpoint: bool
+) -> None:
+    folder = str(tmp_path)
+
+    @step(effect=True)
+    def send(x: int) -> int:
+        note(folder, "sent")
+        return x + 1
+
+    run = (1 >> double >> send >> double).run(checkpoint=checkpoint)
+    # When all of the run is over, also what comes after its end.
+    until(lambda: not list(Path(os.environ["NBFLOW_STORE"]).glob(f"runs/{run.id}/receipts/seg*")))
+    for pid in fragile.run(os.getpid).values():
+        os.kill(pid, signal.SIGKILL)
+    assert run.result(60) == 6
+    assert run.value("send") == 3
+    assert ledger(tmp_path) == ["sent"]

@@ -245,7 +245,7 @@ def test_run_returns_when_the_handlers_of_a_failure_have_been_called(shell):
         ("cancel", "is completed, so there is nothing to cancel"),
         ("cancel nothing", "'nothing' is not defined"),
         ("cancel etl", "not a run"),
-        ("cancel 20260101-000000-0000", "not a run"),
+        ("cancel 20260101-000000-0000", "there is no run"),
         ("redrive", "nothing to redrive"),
         ("replay", "required"),
         ("replay nubmers", "did you mean 'numbers'"),
@@ -276,7 +276,7 @@ def completions(shell, text):
 def test_tab_completes_commands_flows_options_and_parameters(shell):
     assert {"run", "show", "steps", "result", "connect", "--help"} <= completions(shell, "%flow ")
     assert {"status", "cancel", "redrive", "replay"} <= completions(shell, "%flow ")
-    assert completions(shell, "%flow ru") == {"run"}
+    assert completions(shell, "%flow ru") == {"run", "runs"}
     assert "etl" in completions(shell, "%flow run ")
     assert "frame" not in completions(shell, "%flow run ")
     assert completions(shell, "%flow run et") == {"etl"}
@@ -309,8 +309,8 @@ def test_tab_leaves_other_lines_alone(shell):
 def test_loading_twice_completes_once(shell):
     shell.run_line_magic("reload_ext", "nbflow")
 
-    found = [each.text for each in shell.Completer.completions("%flow ru", 8)]
-    assert found == ["run"]
+    found = [each.text for each in shell.Completer.completions("%flow rep", 9)]
+    assert found == ["replay"]
 
 
 def test_magic_of_another_extension_is_left_alone(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(120)
 
 MODULE = """
+import os
+import signal
 import time
 from pathlib import Path
 
@@ -32,7 +35,26 @@ def label(df):
 def fail(df):
     raise ValueError("no luck")
 
+def refund(receipt):
+    Path("refunds").open("a").write("x")
+
+@step(compensate=refund)
+def charge(df):
+    Path("charges").open("a").write("x")
+    if Path("die").exists():
+        Path("die").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return 17
+
+@step
+def ready(df):
+    if Path("down").exists():
+        raise ConnectionError("no answer")
+    return df
+
 good = numbers.s(param("n", 3)) >> label
+later = numbers.s(3).options(checkpoint=True) >> ready >> label
+order = numbers.s(3) >> charge
 bad = numbers.s(2) >> fail >> label
 
 def tell(failures):
@@ -54,6 +76,7 @@ def nbflow(folder, *arguments):
     return subprocess.run(
         [sys.executable, "-m", "nbflow", *arguments],
         cwd=folder,
+        env={**os.environ, "NBFLOW_STORE": str(folder / ".nbflow")},
         capture_output=True,
         text=True,
         check=False,
@@ -96,11 +119,17 @@ def test_run_writes_a_report_of_its_own(folder):
     [
         (["run", "work.py:god"], "did you mean 'good'"),
         (["run", "nowhere.py:flow"], "no module or notebook"),
-        (["run", "work.py"], "3 flows"),
+        (["run", "work.py"], "5 flows"),
         (["run", "work.py:good", "--param", "m=1"], "no parameter 'm'"),
         (["run", "work.py:good", "--param", "n"], "not NAME=VALUE"),
         (["run", "work.py:good", "--cluster", "tcp://127.0.0.1:9"], "no Dask scheduler answers"),
         (["rum"], "invalid choice"),
+        (["load", "20260101-000000-0000"], "there is no run"),
+        (["resume", "20260101-000000-0000"], "there is no run"),
+        (["resume"], "required"),
+        (["resolve", "20260101-000000-0000", "charge"], "one of the arguments"),
+        (["run", "work.py:good", "--key", " "], "the key is"),
+        (["run", "work.py:good", "--checkpoint", "often"], "invalid choice"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_with_2(folder, arguments, said):
@@ -109,6 +138,76 @@ def test_mistakes_are_one_line_and_exit_with_2(folder, arguments, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def newest(folder):
+    """Give the id of the run that was begun last, as the command line lists it."""
+    return nbflow(folder, "runs").stdout.splitlines()[1].split()[0]
+
+
+def test_runs_lists_what_is_written_down_beside_the_flow(folder):
+    assert nbflow(folder, "runs").stdout == "no run is written down here\n"
+    nbflow(folder, "run", "work.py:good", "--key", "daily", "--checkpoint", "off")
+
+    done = nbflow(folder, "runs")
+
+    assert done.returncode == 0, done.stderr
+    heads, line = done.stdout.splitlines()
+    assert heads.split() == ["id", "flow", "status", "started", "seconds", "steps", "key"]
+    assert line.split()[1:3] == ["good", "completed"]
+    assert line.split()[-1] == "daily"
+
+
+def test_the_same_key_is_not_run_twice(folder):
+    for _ in range(2):
+        done = nbflow(folder, "run", "work.py:order", "--key", "daily")
+        assert done.returncode == 0, done.stderr
+
+    assert (folder / "charges").read_text() == "x"
+
+
+def test_a_run_that_failed_is_loaded_and_resumed(folder):
+    (folder / "down").touch()
+    store = ("--store", str(folder / "place"))
+    failed = nbflow(folder, "run", "work.py:later", *store)
+    assert failed.returncode == 1
+    (run_id,) = [each for each in nbflow(folder, "runs", *store).stdout.split() if "-" in each][:1]
+
+    seen = nbflow(folder, "load", run_id, *store, "--report", "report.html")
+    assert seen.returncode == 0, seen.stderr
+    assert "✗ later: failed" in seen.stdout
+    assert "ConnectionError: no answer" in seen.stdout
+    assert (folder / "report.html").exists()
+
+    (folder / "down").unlink()
+    done = nbflow(folder, "resume", run_id, *store)
+    assert done.returncode == 0, done.stderr
+    assert "numbers  reuse" in done.stderr
+    assert "reused" in done.stdout
+    assert "brought along" in done.stdout
+
+
+def test_what_is_in_doubt_is_said_resolved_and_undone(folder):
+    (folder / "die").touch()
+    stopped = nbflow(folder, "run", "work.py:order")
+    assert stopped.returncode == 1
+    assert "in doubt" in stopped.stdout
+    assert "Traceback" not in stopped.stderr
+    run_id = newest(folder)
+    assert f"nbflow resolve {run_id} charge --completed VALUE" in stopped.stdout
+
+    assert nbflow(folder, "resolve", run_id, "charge", "--completed", "nonsense").returncode == 2
+    assert nbflow(folder, "resolve", run_id, "charge", "--completed", "99").returncode == 0
+    done = nbflow(folder, "resume", run_id)
+    assert done.returncode == 0, done.stderr
+    assert "99" in done.stdout
+    assert (folder / "charges").read_text() == "x"
+
+    undone = nbflow(folder, "undo", run_id)
+    assert undone.returncode == 0, undone.stderr
+    assert "undone, in this order: charge by refund" in undone.stdout
+    assert (folder / "refunds").read_text() == "x"
+    assert nbflow(folder, "undo", run_id).returncode == 2
 
 
 def test_show_prints_a_tree_and_writes_pictures(folder):

@@ -379,3 +379,21 @@ def test_a_large_input_is_a_file_of_its_own_and_written_once(
     file.unlink()
     with pytest.raises(nbflow.StoreError, match="is missing"):
         loaded(first.id, Archive.of(tmp_path))
+
+
+def test_a_store_that_was_named_in_short_is_found_from_elsewhere(
+    client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from nbflow.archive import Archive
+    from nbflow.history import loaded
+
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    run = (list(range(10_000)) >> step(list)).run(store="runs", checkpoint=True)
+    monkeypatch.chdir(tmp_path)
+    assert loaded(run.id, Archive.of(tmp_path / "project" / "runs")).result()[-1] == 9_999
+    assert loaded(run.id, Archive.of("project/runs")).result()[-1] == 9_999
+    # And when the whole project has moved.
+    (tmp_path / "project").rename(tmp_path / "archive")
+    assert loaded(run.id, Archive.of("archive/runs")).result()[-1] == 9_999
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["archive"]

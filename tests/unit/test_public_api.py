@@ -44,7 +44,15 @@ MODULES = [
     *("nbflow.journal", "nbflow.entry", "nbflow.disk", "nbflow.gate", "nbflow.writing"),
     *("nbflow.store", "nbflow.evidence", "nbflow.checkpoint", "nbflow.minutes", "nbflow.owner"),
     *("nbflow.outcome", "nbflow.effect", "nbflow.history", "nbflow.sketch", "nbflow.difference"),
-    *("nbflow.advice", "nbflow.archive", "nbflow.pruning", "nbflow.clock", "nbflow.moment"),
+    *(
+        "nbflow.advice",
+        "nbflow.archive",
+        "nbflow.files",
+        "nbflow.tenancy",
+        "nbflow.pruning",
+        "nbflow.clock",
+        "nbflow.moment",
+    ),
     "nbflow.fingerprint",
     "nbflow.errors",
 ]
