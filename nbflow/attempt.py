@@ -204,7 +204,8 @@ class Attempts:
         assert self.vault is not None
         vault, effects = self.vault, self.vault.effects(name)
         key = key_of(self.order.run_id, work.name, element, undo=work.undo)
-        found = effects.found(key, name, options, given)
+        done = number in work.done
+        found = effects.found(key, name, options, given, done=done)
         while found is None:
             claimed: list[int] = []
 
@@ -224,7 +225,8 @@ class Attempts:
             return self._receipted(effects, work, name, key, claimed[0], outcome, number)
         if isinstance(found, Verified):
             outcome = self._ended(work, name, found.value, time.perf_counter(), -1)
-            return self._receipted(effects, work, name, key, found.attempt, outcome, number)
+            of = effects.claim(key, work.name) if found.attempt is None else found.attempt
+            return self._receipted(effects, work, name, key, of, outcome, number)
         return found
 
     def _tried(

@@ -26,7 +26,7 @@ from nbflow.plan import Redrive
 from nbflow.pulse import Pulse
 from nbflow.recollection import recollected
 from nbflow.record import Record
-from nbflow.recovery import Decision, decided, resumed
+from nbflow.recovery import RUNS, Decision, decided, resumed
 from nbflow.rollback import Rollback
 from nbflow.saga import rolling_back
 from nbflow.state import RunState, Shape, said_of_doubts
@@ -343,7 +343,7 @@ class Drive:
             What steps are called now, and the flow as it is now, if it is another.
         """
         state = self.state.renamed(renamed or {})
-        begun = {d.step: state.steps[d.step] for d in decisions if d.action == "run"}
+        begun = {d.step: state.steps[d.step] for d in decisions if d.action in RUNS}
         turn = resumed(decisions, renamed, flow)
         self.record.fold([Event("", Status.RUNNING, time.time(), turn=turn)])
         if self.state.status.final:
@@ -364,7 +364,12 @@ class Drive:
             for name, step in begun.items()
             if step.retry_at is not None and not step.mapped
         }
-        self.prepare(Past(memory, attempts, due))
+        done = {
+            positions[name]: step.done_of(self.state.steps[name])
+            for name, step in begun.items()
+            if self.topology.nodes[positions[name]].call.definition.options.has_effect
+        }
+        self.prepare(Past(memory, attempts, due, done))
         self.start()
 
     # What may be asked for meanwhile

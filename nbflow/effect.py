@@ -22,14 +22,16 @@ from nbflow.context import Stop
 from nbflow.errors import RunCancelledError, StoreError, quoted
 from nbflow.events import Event, Status
 from nbflow.evidence import Claim, Evidence, beating
+from nbflow.kept import Kept
 from nbflow.minutes import opened, packed
 from nbflow.options import Options
 from nbflow.outcome import Outcome
 from nbflow.owner import Owner
-from nbflow.recollection import Held
+from nbflow.reading import value_kept
 from nbflow.slot import waiting
 
 _LOOK_SECONDS = 0.1
+_LOST = "it was done, but its result is missing or damaged, or was not kept"
 # The starts of tasks that are at work in this process.
 _at_work: set[str] = set()
 
@@ -41,11 +43,11 @@ class Verified:
     Attributes
     ----------
     value, attempt
-        The result, and of which attempt.
+        The result, and of which attempt; None if nothing is left of any.
     """
 
     value: Any
-    attempt: int
+    attempt: int | None
 
 
 class TakenError(Exception):
@@ -76,6 +78,7 @@ class Effects:
         self._stack = ExitStack()
         # The last attempt of each effect that was taken over from another copy.
         self._taken_over: dict[str, int] = {}
+        self._asked: set[str] = set()
         _at_work.add(self.token)
 
     def __enter__(self) -> Effects:
@@ -91,7 +94,13 @@ class Effects:
         self._stack.close()
 
     def found(
-        self, key: str, name: str, options: Options, given: tuple[list[Any], dict[str, Any]]
+        self,
+        key: str,
+        name: str,
+        options: Options,
+        given: tuple[list[Any], dict[str, Any]],
+        *,
+        done: bool = False,
     ) -> Outcome | Verified | None:
         """Say what has become of an effect; None if it may be attempted now.
 
@@ -103,6 +112,8 @@ class Effects:
             What it is called, and what its options are.
         given
             The arguments of the call.
+        done
+            Whether it is known to have been done, though its result is lost.
 
         Raises
         ------
@@ -113,6 +124,9 @@ class Effects:
         """
         while True:
             claims = self.evidence.claims(key)
+            if not claims and done and key not in self._asked:
+                self._asked.add(key)
+                return self._in_doubt(name, _LOST, None, options, given)
             if not claims or claims[-1].attempt <= self._taken_over.get(key, 0):
                 return None
             last = claims[-1]
@@ -124,8 +138,8 @@ class Effects:
             receipt = receipt or self.evidence.receipt(key, last.attempt)
             self._taken_over[key] = last.attempt
             if receipt is None:
-                return self._in_doubt(name, last, options, given)
-            return self._by_receipt(receipt, last, name)
+                return self._in_doubt(name, _begun(last), last.attempt, options, given)
+            return self._by_receipt(receipt, last, name, options, given)
 
     def pause(self, name: str) -> None:
         """Let another copy, which was first, go on for a moment.
@@ -150,38 +164,53 @@ class Effects:
         with waiting():
             time.sleep(_LOOK_SECONDS)
 
-    def _by_receipt(self, receipt: bytes, claim: Claim, name: str) -> Outcome | None:
+    def _by_receipt(
+        self,
+        receipt: bytes,
+        claim: Claim,
+        name: str,
+        options: Options,
+        given: tuple[list[Any], dict[str, Any]],
+    ) -> Outcome | Verified | None:
         epoch, event = read_receipt(receipt)
         if event.status in (Status.COMPLETED, Status.COMPENSATED):
             if event.kept is None and event.undo:
                 return Outcome(None, event.seconds or 0.0)
-            if event.kept is None:
-                return doubtful(name, "it was done, but its result could not be kept")
-            value = Held(event.kept)
+            try:
+                value = self._value(event.kept)
+            except StoreError as error:
+                said = f"it was done, but its result is lost: {error}"
+                return self._in_doubt(name, said, claim.attempt, options, given)
             return Outcome(value, event.seconds or 0.0, event.preview, kept=event.kept)
         if event.status is not Status.FAILED or epoch != self.epoch or claim.token == self.token:
             return None
         wait = None if event.retry_at is None else max(0.0, event.retry_at - time.time())
         return Outcome(None, event.seconds or 0.0, error=event.error, wait=wait)
 
+    def _value(self, kept: Kept | None) -> Any:
+        if kept is None:
+            raise StoreError("it could not be kept")
+        return value_kept(self.evidence.store, kept)
+
     def _in_doubt(
         self,
         name: str,
-        claim: Claim,
+        why: str,
+        attempt: int | None,
         options: Options,
         given: tuple[list[Any], dict[str, Any]],
     ) -> Outcome | Verified | None:
-        """Say what is known of an attempt that was begun and left nothing."""
+        """Say what is known of an attempt that has left no result."""
         if options.verify is not None:
             try:
                 value = invoke(options.verify, *given)
             except Exception as error:  # noqa: BLE001 - then nobody knows
-                said = f"{_begun(claim)}; verify raised {type(error).__name__}: {error}"
+                said = f"{why}; verify raised {type(error).__name__}: {error}"
                 return doubtful(name, said)
-            return None if value is None else Verified(value, claim.attempt)
+            return None if value is None else Verified(value, attempt)
         if options.on_doubt == "retry":
             return None
-        return doubtful(name, _begun(claim))
+        return doubtful(name, why)
 
     def claim(self, key: str, name: str) -> int:
         """Claim the next attempt of an effect; it may begin when this returns.

@@ -29,10 +29,10 @@ from nbflow.envelope import Envelope, Results
 from nbflow.errors import RunError, quoted
 from nbflow.events import Event, Status
 from nbflow.failure import recorded
-from nbflow.keeper import value_kept
 from nbflow.order import Keeping
 from nbflow.orders import Orders, Past
 from nbflow.plan import Plan, Redrive
+from nbflow.reading import value_kept
 from nbflow.recollection import Library
 from nbflow.record import Record
 from nbflow.recorder import running_here

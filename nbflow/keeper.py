@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import OrderedDict
 from typing import Any, Final
@@ -12,7 +11,8 @@ from nbflow.errors import StoreError
 from nbflow.kept import Kept
 from nbflow.kinds import PLAIN
 from nbflow.order import Work
-from nbflow.payload import Payload, decoded, encoded
+from nbflow.payload import Payload, encoded
+from nbflow.reading import atom
 from nbflow.size import size_of
 from nbflow.store import Store
 
@@ -20,7 +20,6 @@ from nbflow.store import Store
 _LAST_BYTES: Final = 1_000_000
 _BUDGETS_KEPT: Final = 64
 _ATOM_BYTES: Final = 1_000
-_ATOM: Final = "atom"
 
 
 class Keeper:
@@ -86,7 +85,7 @@ class Keeper:
         if type(value) in PLAIN and nbytes <= _ATOM_BYTES:
             self._at_risk = 0.0
             self.budget.spent_on_atom()
-            return _atom(value)
+            return atom(value)
         begun = time.perf_counter()
         try:
             return self.must_keep(value)
@@ -106,7 +105,7 @@ class Keeper:
             If it cannot be kept.
         """
         if type(value) in PLAIN and size_of(value) <= _ATOM_BYTES:
-            return _atom(value)
+            return atom(value)
         return self._written(encoded(value, limit=self.store.limit))
 
     def keep_elements(
@@ -149,33 +148,12 @@ class Keeper:
         return self.store.write(payload)
 
 
-def _atom(value: Any) -> Kept:
-    """Write a number or a short text as JSON, and nothing around it."""
-    data = json.dumps(value).encode()
-    return Kept("", _ATOM, len(data), data)
-
-
 def _together(values: list[Any], limit: int | None) -> Payload | None:
     """Write values as one list; None if that would take a pickle."""
     if limit is not None and size_of(values) > limit:
         return None
     payload = encoded(values)
     return None if payload.codec == "pickle" else payload
-
-
-def value_kept(store: Store | None, kept: Kept) -> Any:
-    """Give a value that was kept.
-
-    Raises
-    ------
-    StoreError
-        If it is missing or damaged.
-    """
-    if kept.data is not None:
-        return json.loads(kept.data) if kept.codec == _ATOM else decoded(kept.data)
-    if store is None:
-        raise StoreError("a result is in a file, but the run has no store; give the store it had")
-    return store.load(kept.hash)
 
 
 _budgets: OrderedDict[str, Budget] = OrderedDict()

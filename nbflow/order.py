@@ -62,6 +62,9 @@ class Work:
     before
         How many attempts were made before the run was resumed, and how many of them
         count for its policy.
+    done
+        Which elements are known to have been done, though their results are lost; None
+        for a step without.
     delay, due
         How many seconds it waits before its first attempt; and when that is over, in
         seconds since the epoch, if it was waiting when the run stopped.
@@ -86,6 +89,7 @@ class Work:
     element: int | None = None
     label: int | str | None = None
     before: tuple[int, int] = (0, 0)
+    done: frozenset[int | None] = frozenset()
     delay: float | None = None
     due: float | None = None
 

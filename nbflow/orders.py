@@ -42,11 +42,14 @@ class Past:
         How many attempts were made, and how many of them count for the policy.
     due
         When steps may begin that were waiting, in seconds since the epoch.
+    done
+        Which effects were done, though their results are lost, as `Work` has it.
     """
 
     memory: Mapping[int, Recollection] = field(default_factory=dict)
     attempts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
     due: Mapping[int, float] = field(default_factory=dict)
+    done: Mapping[int, frozenset[int | None]] = field(default_factory=dict)
 
 
 def _decisive(topology: Topology) -> frozenset[int]:
@@ -264,6 +267,7 @@ class _Writer:
             has_effect=call.definition.options.has_effect,
             checkpoint=position in self.orders.decisive or call.definition.options.checkpoint,
             before=self.orders.past.attempts.get(position, (0, 0)),
+            done=self.orders.past.done.get(position, frozenset()),
             delay=call.definition.options.delay,
             due=self.orders.past.due.get(position),
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -20,6 +20,9 @@ from nbflow.state import RunState
 from nbflow.stepstate import StepState
 from nbflow.topology import Topology
 from nbflow.turns import Resumed, Span
+
+# What becomes of a step that runs: it does, or its user is asked first.
+RUNS: Final = frozenset({"run", "ask"})
 
 # Of a mapped step, whether it holds for each element; of another, whether it holds.
 Marks = Any
@@ -34,7 +37,8 @@ class Decision:
     step
         The step.
     action
-        ``reuse``, ``run`` or ``keep``, which is to leave it as it is.
+        ``reuse``, ``run``, ``ask``, which is to run it if its user says so, or ``keep``,
+        which is to leave it as it is.
     reason
         Why.
     spans
@@ -88,7 +92,7 @@ def resumed(
     """
     return Resumed(
         frozenset(d.step for d in decisions if d.action == "reuse"),
-        {d.step: d.spans for d in decisions if d.action == "run"},
+        {d.step: d.spans for d in decisions if d.action in RUNS},
         dict(renamed or {}),
         flow,
     )
@@ -267,9 +271,16 @@ class _Recovery:
                 return Decision(name, "keep", f"it was skipped: {state.reason}", None, note)
             return Decision(name, "reuse", self._why_reused(state), None, note)
         reason = self.reasons[position] or "it had not run"
+        action = "ask" if self._is_asked(position, state) else "run"
         if isinstance(runs, np.ndarray) and not runs.all():
-            return Decision(name, "run", reason, _spans(runs), note)
-        return Decision(name, "run", reason, None, note)
+            return Decision(name, action, reason, _spans(runs), note)
+        return Decision(name, action, reason, None, note)
+
+    def _is_asked(self, position: int, state: StepState) -> bool:
+        """Tell whether a step is an effect that was done, so that it may not just run again."""
+        options = self.topology.nodes[position].call.definition.options
+        decides = options.on_doubt == "retry" or options.verify is not None
+        return options.has_effect and not decides and state.status.succeeded
 
     def _why_reused(self, state: StepState) -> str:
         if state.mapped:

@@ -20,7 +20,7 @@ from nbflow.harvest import harvested
 from nbflow.history import latest_sketch, recorded_state
 from nbflow.owner import Owner
 from nbflow.record import Record
-from nbflow.recovery import Decision, decided
+from nbflow.recovery import RUNS, Decision, decided
 from nbflow.run import Run, remember
 from nbflow.showing import show
 from nbflow.sketch import Sketch
@@ -263,7 +263,7 @@ def _check_ended(run: Run, *, force: bool) -> None:
 
 
 def _check_left(run: Run, decisions: Sequence[Decision]) -> None:
-    if run.state.status is Status.COMPLETED and all(d.action != "run" for d in decisions):
+    if run.state.status is Status.COMPLETED and not any(d.action in RUNS for d in decisions):
         raise RunError(f"run {quoted(run.id)} is completed; there is nothing left to do")
 
 

@@ -29,8 +29,8 @@ from nbflow.expression import ParamRef
 from nbflow.failure import in_words, revived
 from nbflow.flow import Flow
 from nbflow.inputs import resolve
-from nbflow.keeper import value_kept
 from nbflow.kept import Kept
+from nbflow.reading import value_kept
 from nbflow.recollection import Library, is_kept, recollected
 from nbflow.record import Record
 from nbflow.replay import replayed

@@ -58,10 +58,7 @@ class Shown:
     @property
     def html(self) -> str:
         """The table as HTML; whatever a user wrote in it is escaped."""
-        import pandas as pd
-
-        with pd.option_context("display.max_colwidth", None):
-            made = self._first.reset_index().to_html(index=False, border=0)
+        made = self._first.reset_index().to_html(index=False, border=0)
         for cell in ("td", "th"):
             # JupyterLab aligns to the right. No text can hold this: it is escaped.
             made = made.replace(f"<{cell}>", f"<{cell} {_LEFT}>")

@@ -268,6 +268,18 @@ class StepState:
             doubts=_outside(self.doubts, records),
         )
 
+    def done_of(self, now: StepState) -> frozenset[int | None]:
+        """Say which elements had ended well and are not known any more; None if it is a step."""
+        if not self.mapped:
+            return frozenset({None}) if self.status.succeeded else frozenset()
+        known = {n for part in now.elements for n in range(part.start, part.stop)}
+        return frozenset(
+            number
+            for part in self.elements
+            for number, status in enumerate(part.statuses, part.start)
+            if status.succeeded and number not in known
+        )
+
     def again(self) -> StepState:
         """Give the state before it is computed again as a whole."""
         tried = 0 if self.mapped else self.attempts

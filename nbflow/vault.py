@@ -14,10 +14,11 @@ from nbflow.context import Stop
 from nbflow.effect import Effects
 from nbflow.errors import StoreError, quoted
 from nbflow.events import Event
-from nbflow.keeper import Keeper, budget_of, value_kept
+from nbflow.keeper import Keeper, budget_of
 from nbflow.kept import Kept
 from nbflow.minutes import opened
 from nbflow.order import Keeping, Order
+from nbflow.reading import value_kept
 from nbflow.recollection import Library, Recollection, recollected
 from nbflow.stepstate import StepState
 from nbflow.store import Store

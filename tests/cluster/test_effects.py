@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -434,3 +435,39 @@ def test_the_loss_of_all_workers_after_the_end_repeats_no_effect(
     assert run.result(60) == 6
     assert run.value("send") == 3
     assert ledger(tmp_path) == ["sent"]
+
+
+@pytest.mark.parametrize("lost", ["payload", "everything"])
+def test_an_effect_is_not_repeated_for_its_result(
+    client: Client, tmp_path: Path, lost: str
+) -> None:
+    folder, store = str(tmp_path), tmp_path / "s"
+
+    @step(effect=True)
+    def fetch() -> list[int]:
+        note(folder, "fetched")
+        return list(range(5_000))
+
+    @step
+    def check(xs: list[int]) -> int:
+        if not Path(folder, "ready").exists():
+            raise OSError("not yet")
+        return len(xs)
+
+    run = (fetch >> check).run(store=store, raise_on_error=False)
+    for file in (store / "payloads").glob("*/*"):
+        file.unlink()
+    if lost == "everything":
+        # When what comes after the end of a run is over.
+        until(lambda: not list((store / "runs").glob("*/receipts/segments")))
+        shutil.rmtree(store / "runs")
+    (tmp_path / "ready").touch()
+    assert run.plan_of_resume().loc["fetch", "decision"] == "ask"
+    resumed = run.resume()
+    assert resumed.wait(30)
+    assert resumed.status == "interrupted"
+    assert "'fetch' is in doubt: it was done, but" in resumed.state.reason
+    assert ledger(tmp_path) == ["fetched"]
+    resumed.resolve("fetch", completed=[1, 2])
+    assert resumed.resume().result(30) == 2
+    assert ledger(tmp_path) == ["fetched"]
