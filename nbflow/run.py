@@ -6,11 +6,10 @@ import threading
 import time
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from nbflow.absence import Absent, gathered_list
+from nbflow.absence import Absent
 from nbflow.address import addressed
 from nbflow.archive import Archive, is_own_record
 from nbflow.callbacks import failures_of, notify
@@ -21,17 +20,14 @@ from nbflow.errors import (
     RunCancelledError,
     RunError,
     RunTimeoutError,
-    StoreError,
     quoted,
 )
 from nbflow.events import Event, Status
 from nbflow.expression import ParamRef
 from nbflow.failure import in_words, revived
+from nbflow.findings import Findings
 from nbflow.flow import Flow
 from nbflow.inputs import resolve
-from nbflow.kept import Kept
-from nbflow.reading import value_kept
-from nbflow.recollection import Library, is_kept, recollected
 from nbflow.record import Record
 from nbflow.replay import replayed
 from nbflow.retry import finite_number
@@ -189,7 +185,7 @@ class Run:
             )
         self.raise_for_error()
         topology = self._topology
-        values = self._values(sinks(topology))
+        values = self._findings.values(sinks(topology))
 
         def value_of(leaf: Any) -> Any:
             if isinstance(leaf, ParamRef):
@@ -227,88 +223,17 @@ class Run:
             ) from self.error(step)
         position = self._topology.positions[name]
         if element is not None:
-            return self._element(position, element)
-        return self._values([position])[position]
+            return self._findings.element(position, element)
+        return self._findings.values([position])[position]
 
     @property
     def _topology(self) -> Any:
         return self.flow.topology if self._drive is None else self._drive.topology
 
-    def _values(self, positions: list[int]) -> dict[int, Any]:
-        """Fetch the results of nodes: from where they are kept, or from the workers.
-
-        Dask would compute again what was lost with a worker; what is kept need not be.
-        """
-        execution = None if self._drive is None else self._drive.execution
-        if execution is None:
-            return {position: self._kept(position) for position in positions}
-        names = self._topology.names
-        found: dict[int, Any] = {}
-        for position in positions:
-            if is_kept(self.state.steps[names[position]]):
-                with suppress(StoreError):
-                    found[position] = self._kept(position)
-        found |= execution.values([each for each in positions if each not in found])
-        return found
-
-    def _element(self, position: int, number: int) -> Any:
-        execution = None if self._drive is None else self._drive.execution
-        known = recollected(self.state.steps[self._topology.names[position]], gone=False)
-        if execution is None or (known is not None and known.element(number) is not None):
-            return self._kept_element(position, number)
-        return execution.element(position, number)
-
-    def _kept(self, position: int) -> Any:
-        """Read a result from where it is kept.
-
-        Raises
-        ------
-        RunError
-            If it was not kept.
-        StoreError
-            If it is missing or damaged.
-        """
-        name = self._topology.names[position]
-        state = self.state.steps[name]
-        known = recollected(state)
-        if known is None:
-            return Absent(name, state.reason or f"{name} is {state.status}")
-        library = self._library
-        try:
-            if not state.mapped:
-                return library.opened(known.value)
-            total = state.total or 0
-            return gathered_list(library.all_opened([known.element(n) for n in range(total)]))
-        except RunError as error:
-            raise RunError(f"step {quoted(name)}: {error}") from error
-
-    def _kept_element(self, position: int, number: int) -> Any:
-        known = recollected(self.state.steps[self._topology.names[position]])
-        value = None if known is None else known.element(number)
-        if value is None or type(value) is Absent:
-            raise RunError(f"there is no element {number}")
-        return self._library.opened(value)
-
     @property
-    def _library(self) -> Library:
-        return Library(self._read)
-
-    def _read(self, kept: Kept) -> Any:
-        """Give a value that is kept, or say that it was given up."""
-        if self._archive is None:
-            return value_kept(None, kept)
-        try:
-            return value_kept(self._archive.store, kept)
-        except StoreError as error:
-            pruned = self._archive.journal.entry(self.id).pruned
-            if pruned is None:
-                raise
-            at = time.strftime("%Y-%m-%d at %H:%M", time.localtime(pruned))
-            raise StoreError(
-                f"there is no value any more: the results of run {quoted(self.id)} were pruned on "
-                f"{at}; run the flow again. The record of the run is still there, as are .steps "
-                f"and .preview()"
-            ) from error
+    def _findings(self) -> Findings:
+        execution = None if self._drive is None else self._drive.execution
+        return Findings(self._topology, self.state, execution, self._archive)
 
     @property
     def _trusted(self) -> bool:
@@ -529,7 +454,8 @@ class Run:
         if self._drive is None and self._sketch is not None:
             topology, params = self._sketch.flow().topology, self._sketch.values()
         position = topology.positions[name]
-        return replayed(topology, params, position, element, self._values, self._element)
+        found = self._findings
+        return replayed(topology, params, position, element, found.values, found.element)
 
     def watch(self) -> None:
         """Call the handlers of the flow when the run has failed."""
