@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
+from nbflow import late
 from nbflow.absence import Absent
 from nbflow.calling import called, checked, invoke
 from nbflow.capture import Pad, fresh_pad
@@ -260,35 +261,44 @@ class Attempts:
         number: int | None,
     ) -> Outcome:
         """Write down how an attempt of an effect ended, before anybody hears of it."""
-        kept = None
-        if outcome.error is None and self.keeper is not None:
-            try:
-                kept = self.keeper.must_keep(outcome.value)
-            except StoreError as error:
-                self.pad.write(f"nbflow: the result of an effect was not kept: {error}\n")
-        now, failed = time.time(), outcome.error is not None
+        at = time.time()
         done = Status.COMPENSATED if work.undo else Status.COMPLETED
         event = Event(
             work.name,
-            Status.FAILED if failed else done,
-            now,
+            done if outcome.error is None else Status.FAILED,
+            at,
             claimed,
             effects.worker,
             outcome.seconds,
             outcome.look,
             error=outcome.error,
-            retry_at=None if outcome.wait is None else now + outcome.wait,
-            kept=kept,
+            retry_at=None if outcome.wait is None else at + outcome.wait,
             undo=work.undo,
             element=work.element if work.undo else number,
         )
+        keeper, complaints = self.keeper, list[str]()
+
+        def leave() -> Kept | None:
+            kept = None
+            if outcome.error is None and keeper is not None:
+                try:
+                    kept = keeper.must_keep(outcome.value)
+                except StoreError as error:
+                    complaints.append(f"nbflow: the result of an effect was not kept: {error}\n")
+            effects.leave_receipt(key, claimed, replace(event, kept=kept))
+            return kept
+
         try:
-            effects.leave_receipt(key, claimed, event)
+            kept = leave()
         except StoreError as error:
-            if failed:
-                self.pad.write(f"nbflow: the failure of an effect was not written down: {error}\n")
+            late.late.add(leave)
+            if outcome.error is not None:
+                said = f"nbflow: the failure of an effect is not written down yet: {error}\n"
+                self.pad.write(said)
                 return outcome
             return doubtful(name, f"it was done, but that could not be written down: {error}")
+        for each in complaints:
+            self.pad.write(each)
         return replace(outcome, kept=kept)
 
     def _under(

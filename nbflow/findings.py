@@ -125,6 +125,6 @@ class Findings:
             at = time.strftime("%Y-%m-%d at %H:%M", time.localtime(pruned))
             raise StoreError(
                 f"there is no value any more: the results of run {quoted(self.state.run_id)} were "
-                f"pruned on {at}; run the flow again. The record of the run is still there, as are .steps "
-                f"and .preview()"
+                f"pruned on {at}; run the flow again. The record of the run is still there, as are "
+                f".steps and .preview()"
             ) from error

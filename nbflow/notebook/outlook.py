@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbflow.events import Status
-from nbflow.notebook.undoing import undone
 from nbflow.notebook.wording import count, printable, timeless
+from nbflow.saga import still_to_undo
 
 if TYPE_CHECKING:
     from nbflow.state import RunState
@@ -41,8 +41,8 @@ def outlook(state: RunState, *, deterministic: bool) -> str:
         return printable("; ".join(filter(None, [reason, advice])), _LONGEST)
     if state.rollback is None:
         return printable(reason, _LONGEST)
-    entries = undone(None, state)
-    done = sum(each.done for each in entries)
+    entries = state.rollback.entries
+    done = len(entries) - len(still_to_undo(state.rollback, state))
     if not state.status.final:
         return f"rolling back: {count(done)} of {count(len(entries))} undone"
     if reason:

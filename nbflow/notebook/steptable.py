@@ -17,7 +17,7 @@ from nbflow.notebook.telling import (
     begin,
     doubt,
     error,
-    label_of,
+    labels_of,
     put_aside,
     reason,
     retrying,
@@ -287,8 +287,9 @@ def _doubts(step: StepState, deterministic: bool) -> Iterator[Markup]:
     look = f"{LINE}; padding-left: 10px; border-left: 3px solid {LOOKS[Mark.DOUBT].border}"
     lines = []
     doubts = sorted(step.doubts.items(), key=lambda each: -1 if each[0] is None else each[0])
+    labels = labels_of(step)
     for number, why in doubts[:_DOUBTS]:
-        label = "" if number is None else f"[{label_of(step, number)}]"
+        label = "" if number is None else f"[{labels.get(number, number)}]"
         said = timeless(why) if deterministic else why
         lines.append(f"{printable(step.name + label, _NAME)}: {printable(said, _LOG)}")
     more = len(step.doubts) - len(lines)

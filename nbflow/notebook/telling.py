@@ -23,7 +23,7 @@ from nbflow.notebook.wording import (
 from nbflow.stepstate import StepState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 def worst(states: Iterable[StepState]) -> Shown | None:
@@ -173,8 +173,12 @@ def doubt(state: StepState, *, deterministic: bool, limit: int) -> str:
 
 def label_of(state: StepState, element: int) -> str:
     """Name an element as the user did, or by its number."""
-    names = (part.labels[element] for part in state.elements if element in part.labels)
-    return str(next(names, element))
+    return str(labels_of(state).get(element, element))
+
+
+def labels_of(state: StepState) -> Mapping[int, str]:
+    """Give the names of those elements that have one, by number."""
+    return {number: label for part in state.elements for number, label in part.labels.items()}
 
 
 def error(state: StepState, *, deterministic: bool, limit: int) -> str:

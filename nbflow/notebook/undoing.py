@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nbflow.events import Status
-from nbflow.notebook.telling import label_of
+from nbflow.notebook.telling import labels_of
 from nbflow.notebook.traits import undoer
 from nbflow.stepstate import Undoing
 
@@ -79,10 +79,11 @@ def undone(flow: Flow | None, state: RunState) -> list[Undone]:
     if state.rollback is None:
         return []
     by = {} if flow is None else undoers(flow, {name for name, _ in state.rollback.entries})
+    labels = {name: labels_of(state.steps[name]) for name in by or state.steps}
     found = []
     for name, number in state.rollback.entries:
         step = state.steps[name]
-        label = name if number is None else f"{name}[{label_of(step, number)}]"
+        label = name if number is None else f"{name}[{labels[name].get(number, number)}]"
         undoing = step.undone.get(number, Undoing())
         found.append(Undone(name, label, by.get(name, ""), undoing))
     return found

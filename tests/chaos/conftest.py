@@ -39,7 +39,12 @@ def cluster(shared_cluster: Client, stage: Stage) -> Iterator[Client]:
     yield client
     faults.let_go(stage.folder)
     stage.open()
-    stage.until_idle(client)
+    try:
+        stage.until_idle(client)
+    except AssertionError:
+        # The next test shall not suffer for it.
+        nbflow.cluster.close_own()
+        raise
 
 
 @pytest.fixture(scope="session")

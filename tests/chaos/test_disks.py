@@ -129,6 +129,24 @@ def test_an_effect_whose_receipt_cannot_be_written_is_in_doubt(
     assert (run.result(30), stage.counts()["charge"]) == (PAID, 1)
 
 
+@row("38-M6")
+def test_an_effect_that_ended_without_a_receipt_is_not_waited_for_elsewhere(
+    foreign_kernel: Kernel, cluster: Client, stage: Stage, elsewhere: Client
+) -> None:
+    stage.shut("charge")
+    foreign_kernel.cell("run = flows.payment(folder).submit(store=store)")
+    stage.until("charge")
+    faults.plan(stage.folder, "receipts/effects", "before", "fail")
+    foreign_kernel.kill()
+    stage.open()
+    stage.until_idle(cluster)
+    # The worker that began it lives, and does something else.
+    run = stage.load().resume(cluster=elsewhere)
+    assert run.wait(40)
+    assert (run.status, stage.counts()["charge"]) == ("interrupted", 1)
+    assert run.state.steps["charge"].doubts
+
+
 @row("38-M3")
 def test_an_effect_that_cannot_be_claimed_is_not_begun(cluster: Client, stage: Stage) -> None:
     faults.plan(stage.folder, "claims/", "before", "fail")
@@ -358,13 +376,12 @@ def test_a_journal_of_a_later_version_is_neither_read_nor_written(
     journal.Journal.at(stage.store).close()
     with closing(sqlite3.connect(f"{stage.store}/journal.sqlite")) as connection:
         connection.execute("PRAGMA user_version = 99")
-    for number, refused in enumerate([
+    for refused in (
         loaded.resume,
         lambda: nbflow.runs(stage.store),
         stage.load,
         lambda: payment(stage.folder).submit(store=stage.store),
-    ]):
-        print(number)
+    ):
         with pytest.raises(nbflow.StoreError, match="has version 99 of its tables"):
             refused()
     assert stage.counts() == ONCE
