@@ -167,7 +167,7 @@ class Rollback:
         return next((each.labels[number] for each in parts if number in each.labels), number)
 
     def _result(self, name: str, number: int | None) -> Any:
-        """Give the recorded result of what is undone; None where it is in doubt."""
+        """Give the recorded result of what is undone; None where it is in doubt, or lost."""
         state = self.record.state.steps[name]
         if number in state.doubts:
             return Const(None)
@@ -175,7 +175,10 @@ class Rollback:
         if known is None:
             return Const(None)
         value = known.value if number is None else known.element(number)
-        return value if isinstance(value, Held) else Const(None)
+        if not isinstance(value, Held) or value.kept is None:
+            return Const(None)
+        kept, store = value.kept, self.keeping.evidence.store
+        return value if kept.data is not None or store.is_intact(kept.hash) else Const(None)
 
     def _fail(self, entries: Sequence[Entry], error: BaseException) -> None:
         now = time.time()

@@ -471,3 +471,20 @@ def test_an_effect_is_not_repeated_for_its_result(
     resumed.resolve("fetch", completed=[1, 2])
     assert resumed.resume().result(30) == 2
     assert ledger(tmp_path) == ["fetched"]
+
+
+def test_what_was_done_is_undone_though_its_result_is_lost(
+    client: Client, tmp_path: Path
+) -> None:
+    store = tmp_path / "s"
+
+    @step(compensate=undoing(str(tmp_path), "refund"))
+    def pay() -> list[int]:
+        return list(range(5_000))
+
+    run = pay.s().run(store=store)
+    for file in (store / "payloads").glob("*/*"):
+        file.write_bytes(b"damaged")
+    undone = run.undo()
+    assert undone.wait(30)
+    assert (undone.status, ledger(tmp_path)) == ("compensated", ["refund None"])
