@@ -275,6 +275,8 @@ class Drive:
 
     def _go_on(self) -> None:
         if self.record.journal is not None:
+            # So that taking it anew is not taken for somebody else's doing.
+            self.record.journal.release(self.record.id, self.record.epoch)
             entry = self.record.journal.take(self.record.id, Owner.here())
             self.record.hold(entry.epoch)
         else:

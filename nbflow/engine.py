@@ -297,6 +297,7 @@ class Execution:
         RunError
             If a result is no longer there.
         """
+        self._check_client()
         wanted: dict[int, list[int]] = {}
         for position in positions:
             for number in self.plan.homes[position]:
@@ -312,6 +313,7 @@ class Execution:
         RunError
             If it has no value.
         """
+        self._check_client()
         homes = self.plan.homes[position]
         known = [self.plan.segments[home] for home in homes]
         if known[0].lane is None and known[0].region is not None:
@@ -328,6 +330,13 @@ class Execution:
             raise RunError(f"there is no element {number}")
         return found[0]
 
+    def _check_client(self) -> None:
+        if self.client.status == "closed":
+            raise RunError(
+                "the result was not kept, and the cluster that held it is gone: its client is "
+                "closed; run the flow again"
+            )
+
     def _holds(self, home: int, number: int) -> bool:
         segment = self.plan.segments[home]
         return segment.start <= number < segment.stop
@@ -342,7 +351,7 @@ class Execution:
     def _received(self, futures: list[Future[Any]]) -> list[Envelope]:
         try:
             return list(self.client.gather(futures))
-        except (CancelledError, KilledWorker) as error:
+        except (CancelledError, KilledWorker, OSError) as error:
             raise RunError(
                 f"a result is no longer on the cluster, because a worker or the connection was "
                 f"lost ({error}); run the flow again"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
-from nbflow.kept import Kept
+from nbflow.kept import Kept, KeptSpan
 from nbflow.preview import Preview
 from nbflow.turns import Turn
 
@@ -160,7 +160,7 @@ class ElementRecords:
     letters: Mapping[int, DeadLetter] = field(default_factory=dict)
     aside: frozenset[int] = frozenset()
     inside: Mapping[int, tuple[InnerLetter, ...]] = field(default_factory=dict)
-    kept: tuple[tuple[int, int, Kept], ...] = ()
+    kept: tuple[KeptSpan, ...] = ()
 
     @property
     def stop(self) -> int:
@@ -202,8 +202,12 @@ class ElementRecords:
             kept(self.letters),
             frozenset(n for n in self.aside if start <= n < stop),
             kept(self.inside),
-            # What is kept together cannot be taken apart; who reads it picks its own.
-            tuple(each for each in self.kept if each[0] < stop and start < each[1]),
+            # What stands in the place of the others is not to be taken for theirs.
+            tuple(
+                each.within(start, stop)
+                for each in self.kept
+                if each.start < stop and start < each.stop
+            ),
         )
 
     def without(self, numbers: Sequence[int]) -> list[ElementRecords]:

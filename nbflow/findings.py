@@ -58,8 +58,8 @@ class Findings:
             if is_kept(self.state.steps[names[position]]):
                 with suppress(StoreError):
                     found[position] = self._kept(position)
-        found |= execution.values([each for each in positions if each not in found])
-        return found
+        others = [each for each in positions if each not in found]
+        return found | execution.values(others) if others else found
 
     def element(self, position: int, number: int) -> Any:
         """Fetch one element of a mapped step.

@@ -9,6 +9,7 @@ from dataclasses import replace
 from nbflow.effect import read_receipt
 from nbflow.errors import StoreError
 from nbflow.events import ElementRecords, Event, Status
+from nbflow.kept import KeptSpan
 from nbflow.minutes import opened
 from nbflow.state import RunState
 from nbflow.stepstate import StepState
@@ -85,5 +86,5 @@ def _record(event: Event, number: int) -> ElementRecords:
         (event.seconds or 0.0,),
         {} if event.preview is None else {number: event.preview},
         bytes=0 if event.preview is None else event.preview.bytes,
-        kept=() if kept is None else ((number, number + 1, kept),),
+        kept=() if kept is None else (KeptSpan(number, number + 1, kept, None),),
     )

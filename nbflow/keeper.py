@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from nbflow.checkpoint import INLINE, Budget
 from nbflow.errors import StoreError
-from nbflow.kept import Kept
+from nbflow.kept import Kept, KeptSpan
 from nbflow.kinds import PLAIN
 from nbflow.order import Work
 from nbflow.payload import Payload, encoded
@@ -108,9 +108,7 @@ class Keeper:
             return atom(value)
         return self._written(encoded(value, limit=self.store.limit))
 
-    def keep_elements(
-        self, start: int, values: list[Any], wanted: list[bool]
-    ) -> list[tuple[int, int, Kept]]:
+    def keep_elements(self, start: int, values: list[Any], wanted: list[bool]) -> list[KeptSpan]:
         """Keep neighbouring elements of a map: together, if they are small and plain.
 
         Parameters
@@ -127,7 +125,7 @@ class Keeper:
             payload = _together(values, self.store.limit)
             if payload is not None:
                 try:
-                    return [(start, start + len(values), self._written(payload))]
+                    return [KeptSpan(start, start + len(values), self._written(payload), start)]
                 except StoreError as error:
                     self.complaint = f"nbflow: results were not kept: {error}\n"
                     return []
@@ -138,7 +136,7 @@ class Keeper:
         for number, (value, wants) in enumerate(zip(values, wanted, strict=True), start):
             kept = self.keep(value, size_of(value)) if wants else None
             if kept is not None:
-                found.append((number, number + 1, kept))
+                found.append(KeptSpan(number, number + 1, kept, None))
         return found
 
     def _written(self, payload: Payload) -> Kept:

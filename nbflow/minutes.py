@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from nbflow.errors import StoreError
 from nbflow.events import DeadLetter, ElementRecords, ErrorRecord, Event, InnerLetter, Status
-from nbflow.kept import Kept
+from nbflow.kept import Kept, KeptSpan
 from nbflow.preview import Preview
 from nbflow.turns import Redriven, Resolved, Resumed, RollingBack
 
@@ -30,6 +30,7 @@ _RECORDS: Final[dict[tuple[str, str], Any]] = {
         InnerLetter,
         Preview,
         Kept,
+        KeptSpan,
         Resumed,
         Redriven,
         Resolved,

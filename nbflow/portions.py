@@ -11,7 +11,7 @@ from nbflow.errors import quoted
 from nbflow.events import DeadLetter, ElementRecords, ErrorRecord, Event, InnerLetter, Status
 from nbflow.failure import cut
 from nbflow.keeper import Keeper
-from nbflow.kept import Kept
+from nbflow.kept import KeptSpan
 from nbflow.outcome import Outcome
 from nbflow.outline import valid
 from nbflow.preview import Preview
@@ -63,7 +63,7 @@ class Portions:
         self.aside: list[int] = []
         self.inside: dict[int, tuple[InnerLetter, ...]] = {}
         self.values: list[Any] = []
-        self.kept: list[tuple[int, int, Kept]] = []
+        self.kept: list[KeptSpan] = []
         self.rows: int | None = 0
         self.columns: int | None = 0
         self.bytes = 0
@@ -137,7 +137,7 @@ class Portions:
         there = outcome.error is None and type(outcome.value) is not Absent
         if outcome.kept is not None:
             # It is kept with its receipt.
-            self.kept.append((number, number + 1, outcome.kept))
+            self.kept.append(KeptSpan(number, number + 1, outcome.kept, None))
             there = False
         self.values.append(outcome.value if there else None)
 
@@ -201,7 +201,7 @@ class Portions:
         """Keep the values of this portion, if they are worth it."""
         if not keeper.wants(self.wish, self.values, self.bytes, last=self.last):
             return
-        covered = {number for start, stop, _ in self.kept for number in range(start, stop)}
+        covered = {number for span in self.kept for number in range(span.start, span.stop)}
         there = [s is Status.COMPLETED for s in self.statuses]
         wanted = [ok and n not in covered for n, ok in enumerate(there, self.start)]
         if any(wanted):

@@ -14,7 +14,7 @@ from typing import Any
 from nbflow.absence import Absent
 from nbflow.errors import RunError
 from nbflow.events import ElementRecords, Status
-from nbflow.kept import Kept
+from nbflow.kept import Kept, KeptSpan
 from nbflow.stepstate import StepState
 from nbflow.turns import Span
 
@@ -62,7 +62,7 @@ class Recollection:
 
     value: Held | Absent | None = None
     spans: tuple[Span, ...] = ()
-    kept: tuple[tuple[int, int, Kept], ...] = ()
+    kept: tuple[KeptSpan, ...] = ()
     absents: Mapping[int, Absent] = field(default_factory=dict)
     total: int | None = None
 
@@ -80,18 +80,17 @@ class Recollection:
         if absent is not None:
             return absent
         at = bisect_right(self.kept, number, key=_start) - 1
-        if at < 0 or number >= self.kept[at][1]:
+        if at < 0 or number >= self.kept[at].stop:
             return GONE
-        start, stop, kept = self.kept[at]
-        # One alone is kept as it is, and not in a list.
-        return Held(kept, number - start if stop - start > 1 else None)
+        span = self.kept[at]
+        return Held(span.kept, None if span.first is None else number - span.first)
 
     def within(self, start: int, stop: int) -> Recollection:
         """Give what is known of some neighbouring elements."""
         return Recollection(
             None,
             tuple(each for each in self.spans if each[0] < stop and start < each[1]),
-            tuple(each for each in self.kept if each[0] < stop and start < each[1]),
+            tuple(each for each in self.kept if each.start < stop and start < each.stop),
             {n: each for n, each in self.absents.items() if start <= n < stop},
             self.total,
         )
@@ -103,7 +102,7 @@ class Recollection:
         return Recollection(
             self.value,
             tuple(sorted({*self.spans, *other.spans})),
-            tuple(sorted({*self.kept, *other.kept})),
+            tuple(sorted({*self.kept, *other.kept}, key=_start)),
             {**self.absents, **other.absents},
             self.total,
         )
@@ -130,7 +129,7 @@ def recollected(state: StepState, *, gone: bool = True) -> Recollection | None:
     spans: list[Span] = []
     absents: dict[int, Absent] = {}
     parts = sorted(state.elements, key=lambda part: part.start)
-    kept = sorted({each for part in parts for each in part.kept})
+    kept = sorted({each for part in parts for each in part.kept}, key=_start)
     for part in parts:
         _take_in(part, state.name, spans, absents, failed=gone)
     total = state.total if state.status.final else None
@@ -179,11 +178,9 @@ def _take_in(
             spans.append((number, number + 1))
 
 
-def _merged(
-    spans: list[Span], kept: list[tuple[int, int, Kept]], absents: Mapping[int, Absent]
-) -> list[Span]:
+def _merged(spans: list[Span], kept: list[KeptSpan], absents: Mapping[int, Absent]) -> list[Span]:
     """Give the elements that are known and whose values, if they have any, are kept."""
-    there = {n for start, stop, _ in kept for n in range(start, stop)} | set(absents)
+    there = {n for each in kept for n in range(each.start, each.stop)} | set(absents)
     found: list[Span] = []
     for start, stop in spans:
         for number in range(start, stop):

@@ -171,7 +171,7 @@ def kept_in(event: Event) -> list[Kept]:
     """List the results in files that an event tells of."""
     found = [event.kept] if event.kept is not None else []
     if event.elements is not None:
-        found += [kept for _, _, kept in event.elements.kept]
+        found += [each.kept for each in event.elements.kept]
     return [each for each in found if each.data is None]
 
 

@@ -229,9 +229,9 @@ class _Recovery:
                 said = number in state.failures
                 done[number] = status.succeeded or aside or said
                 there[number] = aside or said
-            for start, stop, kept in part.kept:
-                if self._can_read(kept):
-                    there[start:stop] = True
+            for span in part.kept:
+                if self._can_read(span.kept):
+                    there[span.start : span.stop] = True
         return done, there
 
     def _can_read(self, kept: Kept) -> bool:

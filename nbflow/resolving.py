@@ -16,6 +16,7 @@ from nbflow.evidence import Evidence
 from nbflow.failure import recorded
 from nbflow.history import recorded_state
 from nbflow.keeper import Keeper, budget_of
+from nbflow.kept import KeptSpan
 from nbflow.owner import Owner
 from nbflow.preview import preview
 from nbflow.run import Run
@@ -127,6 +128,6 @@ def _told(event: Event, number: int | None, state: StepState) -> Event:
         errors={} if event.error is None else {number: event.error},
         bytes=0 if event.preview is None else event.preview.bytes,
         labels={} if label is None else {number: label},
-        kept=() if event.kept is None else ((number, number + 1, event.kept),),
+        kept=() if event.kept is None else (KeptSpan(number, number + 1, event.kept, None),),
     )
     return replace(event, elements=records, kept=None, preview=None, error=None)

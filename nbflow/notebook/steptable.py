@@ -276,7 +276,7 @@ def _contents(step: StepState, deterministic: bool) -> str:
 
 def _kept(step: StepState) -> int:
     """Add up how large the kept results of a step are."""
-    parts = {kept for part in step.elements for _, _, kept in part.kept}
+    parts = {each.kept for part in step.elements for each in part.kept}
     return sum(each.nbytes for each in {*parts, *([step.kept] if step.kept else [])})
 
 

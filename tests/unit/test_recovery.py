@@ -6,7 +6,7 @@ from nbflow import branch, step
 from nbflow.drive import shapes
 from nbflow.events import DeadLetter, ElementRecords, Event, Status
 from nbflow.failure import recorded
-from nbflow.kept import Kept
+from nbflow.kept import Kept, KeptSpan
 from nbflow.recollection import GONE, Held, Library, recollected
 from nbflow.recovery import decided, resumed
 from nbflow.state import RunState
@@ -151,7 +151,7 @@ def test_what_is_in_doubt_is_named():
 
 def records(start, *statuses, kept=True, **more):
     stop = start + len(statuses)
-    where = ((start, stop, KEPT),) if kept else ()
+    where = (KeptSpan(start, stop, KEPT, start),) if kept else ()
     return ElementRecords(start, statuses, (0.1,) * len(statuses), kept=where, **more)
 
 
@@ -288,3 +288,16 @@ def test_a_list_that_was_kept_as_one_is_read_once():
 def test_what_was_not_kept_says_so_when_it_is_read():
     with pytest.raises(RuntimeError, match="was not kept"):
         Library(lambda kept: None).opened(GONE)
+
+
+def test_what_stands_in_the_place_of_an_element_is_not_its_value():
+    flow = load.map([1, 2, 3])
+    error = {1: recorded(ValueError("no"))}
+    part = records(0, DONE, FAILED, DONE, errors=error)
+    topology, state = after(flow, of_elements("load", part))
+    state = state.apply([Event("", Status.RUNNING, 5.0, turn=resumed(decided(topology, state)))])
+    again = records(1, DONE, kept=False)
+    state = state.apply([of_elements("load", again)])
+    known = recollected(state.steps["load"])
+    assert [known.element(n) for n in range(3)] == [Held(KEPT, 0), GONE, Held(KEPT, 2)]
+    assert not recollected(state.steps["load"], gone=False).covers(0, 3)
