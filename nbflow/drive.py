@@ -162,7 +162,11 @@ class Drive:
         if self.record.error is not None:
             return
         if execution.lost and not self._cancelled and not self.state.status.final:
-            self._cluster_lost()
+            if execution.restarted:
+                # Whoever restarts a cluster wants what is on it to stop.
+                self._stop_at(time.strftime("%H:%M:%S"), _address(self.client), "it was restarted")
+            else:
+                self._cluster_lost()
             return
         execution.settle()
         if self._must_undo():

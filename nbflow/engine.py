@@ -80,6 +80,7 @@ class Execution:
         self.origin = origin
         self.ended: Callable[[Execution], None] | None = None
         self.lost = False
+        self.restarted = False
         self._params = params
         self._keeping = keeping
         self._past = past
@@ -228,6 +229,7 @@ class Execution:
         self.lost = not self._cancelled and any(
             each.status not in ("finished", "error") for each in self._mine()
         )
+        self.restarted = self.client.generation != generation
 
     def _mine(self) -> list[Future[Any]]:
         return [each for number, each in self.futures.items() if number >= self._first]

@@ -50,7 +50,7 @@ def check(tree: Any, how: str) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(900)
-@settings(max_examples=250, **calm)  # type: ignore[arg-type]
+@settings(max_examples=150, **calm)  # type: ignore[arg-type]
 @given(tree=trees())
 def test_random_flows_give_their_values_and_records_by_call_fused_and_unfused(tree: Any) -> None:
     check(tree, "call")
