@@ -26,9 +26,7 @@ def recovered(stage: Stage, flow: Flow, results: dict[str, Any]) -> nbflow.Run:
     """
     if not stage.run_ids():
         assert stage.counts() == {}, "called before the run was entered"
-        run = flow.submit(store=stage.store)
-        assert run.wait(_SECONDS)
-        return run
+        assert flow.submit(store=stage.store).wait(_SECONDS)
     run = stage.load()
     assert run.status.final, f"the run is {run.status} though nobody drives it"
     for _ in range(_MOST):
@@ -37,11 +35,12 @@ def recovered(stage: Stage, flow: Flow, results: dict[str, Any]) -> nbflow.Run:
             called = stage.counts().get(name, 0)
             said = {"completed": results[name]} if called else {"retry": True}
             run = run.resolve(name, **said)
-        if not doubts and run.status != "interrupted":
+        if not doubts and run.status not in ("interrupted", "failed"):
             return run
         run = run.resume()
         assert run.wait(_SECONDS), f"the run does not end: {run.steps}"
-    raise AssertionError(f"the run stops again and again: {run.state.reason}")
+    undoing = {name: step.undone for name, step in run.state.steps.items() if step.undone}
+    raise AssertionError(f"the run stops again and again: {run.state.reason}; {undoing}")
 
 
 def completed_elements(run: nbflow.Run, step: str) -> set[str]:
@@ -53,5 +52,7 @@ def completed_elements(run: nbflow.Run, step: str) -> set[str]:
         for number, status in enumerate(part.statuses, part.start)
         if status.succeeded
     }
-    kept = {n for part in state.elements for a, b, _ in part.kept for n in range(a, b)}
+    kept = {
+        n for part in state.elements for each in part.kept for n in range(each.start, each.stop)
+    }
     return {str(number) for number in done & kept}

@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from chaos import faults
 from chaos.invariants import check
-from chaos.kernel import PRELOAD, Kernel
+from chaos.kernel import PRELOAD, Kernel, NewKernel
+from chaos.shared import shared
 from chaos.stage import Stage
 from distributed import Client
 
 import nbflow
-from chaos import faults
-
-CLUSTER: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "preload": PRELOAD}
 
 
-@pytest.fixture(scope="session")
-def shared_cluster() -> Iterator[Client]:
+@pytest.fixture(scope="session", autouse=True)
+def _armed() -> Iterator[None]:
+    """Let this process look for faults, and close the shared cluster in the end."""
     faults.arm()
-    yield nbflow.connect(**CLUSTER)
+    yield
     nbflow.cluster.close_own()
 
 
 @pytest.fixture
-def cluster(shared_cluster: Client, stage: Stage) -> Iterator[Client]:
+def cluster(stage: Stage) -> Iterator[Client]:
     """Give the shared cluster, with both of its workers; nothing may be left on it."""
-    client = nbflow.connect(**CLUSTER)
-    try:
-        client.wait_for_workers(2, timeout=8)
-    except TimeoutError:
-        # Now and then a nanny of Dask starts no new worker.
-        nbflow.cluster.close_own()
-        client = nbflow.connect(**CLUSTER)
+    client = shared()
     yield client
     faults.let_go(stage.folder)
     stage.open()
@@ -48,22 +42,22 @@ def cluster(shared_cluster: Client, stage: Stage) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
-def _spare_kernels() -> Iterator[list[Kernel]]:
-    spares: list[Kernel] = []
+def _spare_kernels() -> Iterator[dict[bool, Kernel]]:
+    spares: dict[bool, Kernel] = {}
     yield spares
-    for each in spares:
+    for each in spares.values():
         each.kill()
 
 
 @pytest.fixture
-def new_kernel(_spare_kernels: list[Kernel]) -> Iterator[Callable[[], Kernel]]:
+def new_kernel(_spare_kernels: dict[bool, Kernel]) -> Iterator[NewKernel]:
     """Give kernels; the next one is started while this one is at work."""
     with ExitStack() as stack:
 
-        def new() -> Kernel:
-            kernel = _spare_kernels.pop() if _spare_kernels else Kernel()
+        def new(*, own_cluster: bool) -> Kernel:
+            kernel = _spare_kernels.pop(own_cluster, None) or Kernel(own_cluster)
             stack.enter_context(kernel)
-            _spare_kernels.append(Kernel())
+            _spare_kernels[own_cluster] = Kernel(own_cluster)
             return kernel
 
         yield new
@@ -77,30 +71,27 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     faults.let_go(fresh.folder)
     fresh.open()
     if fresh.whole:
-        check(fresh.store)
+        check(fresh)
 
 
+@pytest.fixture
+def kernel_of_its_own(new_kernel: NewKernel, cluster: Client, stage: Stage) -> Kernel:
+    """Give a kernel whose cluster dies with it."""
+    return new_kernel(own_cluster=True).on(stage)
+
+
+@pytest.fixture
+def foreign_kernel(new_kernel: NewKernel, cluster: Client, stage: Stage) -> Kernel:
+    """Give a kernel on the cluster that all tests share, which outlives it."""
+    return new_kernel(own_cluster=False).on(stage, cluster.scheduler.address)
 
 
 @pytest.fixture(params=["own", "foreign"])
-def kernel(
-    request: pytest.FixtureRequest, cluster: Client, new_kernel: Callable[[], Kernel], stage: Stage
-) -> Kernel:
-    """Give a kernel on a cluster of its own, and one on a cluster that outlives it."""
-    address = cluster.scheduler.address if request.param == "foreign" else None
-    return new_kernel().connected(stage, address)
-
-
-@pytest.fixture
-def kernel_of_its_own(new_kernel: Callable[[], Kernel], stage: Stage) -> Kernel:
-    """Give a kernel whose cluster dies with it."""
-    return new_kernel().connected(stage)
-
-
-@pytest.fixture
-def foreign_kernel(cluster: Client, new_kernel: Callable[[], Kernel], stage: Stage) -> Kernel:
-    """Give a kernel on the cluster that all tests share."""
-    return new_kernel().connected(stage, cluster.scheduler.address)
+def kernel(request: pytest.FixtureRequest) -> Kernel:
+    """Give a kernel of each of these kinds."""
+    own = request.param == "own"
+    found: Kernel = request.getfixturevalue("kernel_of_its_own" if own else "foreign_kernel")
+    return found
 
 
 @pytest.fixture

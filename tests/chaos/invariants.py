@@ -10,24 +10,34 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from chaos.stage import Stage
+
 from nbflow.events import Event, Status
-from nbflow.history import load, recorded_state, status_of
+from nbflow.evidence import Evidence
+from nbflow.history import recorded_state, status_of
 from nbflow.journal import Entry, Journal
 from nbflow.minutes import opened
+from nbflow.run import Run
 from nbflow.state import RunState
+from nbflow.store import Store
 from nbflow.turns import Resolved, Resumed
 
 STRICT = True
 
 
-def check(store: str) -> None:
-    """See to it that all invariants hold of all runs that are written down in a store."""
-    if not Path(store, "journal.sqlite").exists():
+def check(stage: Stage) -> None:
+    """See to it that all invariants hold of all runs that are written down on a stage."""
+    if not Path(stage.store, "journal.sqlite").exists():
         return
-    journal = Journal.at(store)
-    for entry in journal.entries():
+    journal = Journal.at(stage.store)
+    entries = journal.entries()
+    runs = [stage.load(entry.id) for entry in entries]
+    _check_begun(runs, stage)
+    for entry, run in zip(entries, runs, strict=True):
         _check_record(journal, entry)
-        run = load(entry.id, store)
+        # I8: what a run has given can be read for ever, and without a cluster.
+        if run.status is Status.COMPLETED:
+            run.result()
         batches = [opened(batch) for _, _, batch in journal.batches(entry.id)]
         events = [event for batch in batches for event in batch]
         _check_once(events, run.flow)
@@ -50,6 +60,24 @@ def _check_record(journal: Journal, entry: Entry) -> None:
     if state.status is Status.INTERRUPTED:
         assert state.reason
     assert state.status.final or entry.owner is not None
+
+
+def _check_begun(runs: list[Run], stage: Stage) -> None:
+    """I2: nothing with an effect is begun more often than it was claimed."""
+    effects = {
+        name
+        for run in runs
+        for name, node in zip(run.flow.topology.names, run.flow.topology.nodes, strict=True)
+        if node.call.definition.options.has_effect
+    }
+    store = Store(stage.store)
+    begun = Counter(
+        line.key for line in stage.lines() if line.name.removeprefix("undo-") in effects
+    )
+    for key, count in begun.items():
+        # A run that computes again what another has put aside has claims of its own.
+        claims = sum(len(Evidence(store, run.id).claims(key)) for run in runs)
+        assert count <= claims, f"begun {count} times, claimed {claims} times"
 
 
 def _check_once(events: list[Event], flow: Any) -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 from chaos.stage import Stage
@@ -37,7 +37,12 @@ class CellError(Exception):
 
 
 class Kernel:
-    """A kernel in a process of its own; as yet it has run nothing.
+    """A kernel in a process of its own.
+
+    Parameters
+    ----------
+    own_cluster
+        Whether it starts a cluster of its own, which dies with it.
 
     Examples
     --------
@@ -46,7 +51,7 @@ class Kernel:
     2
     """
 
-    def __init__(self) -> None:
+    def __init__(self, own_cluster: bool = False) -> None:
         self._answers, theirs = os.pipe()
         path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH", "")]))
         self.process = subprocess.Popen(
@@ -61,8 +66,11 @@ class Kernel:
         os.close(theirs)
         self._heard = b""
         self._waiting = 0
-        self.has_own_cluster = False
+        self.has_own_cluster = own_cluster
+        # Not waited for: it begins while other tests run.
         self.begin(_BEGINNING)
+        if own_cluster:
+            self.begin("c = nbflow.connect(n_workers=2, threads_per_worker=1, preload=PRELOAD)")
 
     @property
     def pid(self) -> int:
@@ -113,22 +121,13 @@ class Kernel:
         self.begin(code, **names)
         return self.answer()
 
-    def connected(self, stage: Stage, address: str | None = None) -> Kernel:
-        """Let it know the stage, and connect it to a cluster.
-
-        Parameters
-        ----------
-        address
-            The cluster; None for one of its own, which dies with it.
-        """
-        self.has_own_cluster = address is None
+    def on(self, stage: Stage, address: str | None = None) -> Kernel:
+        """Let it know the stage, and the cluster if it has none of its own."""
         self.begin("", folder=stage.folder, store=stage.store, address=address)
-        own = "nbflow.connect(n_workers=2, threads_per_worker=1, preload=PRELOAD)"
-        self.cell(f"c = {own if address is None else 'nbflow.connect(address)'}")
+        if not self.has_own_cluster:
+            self.begin("c = nbflow.connect(address)")
+        self.answer()
         return self
-
-    def signal(self, number: int) -> None:
-        os.kill(self.pid, number)
 
     def interrupt(self) -> None:
         """Send what the stop button sends, to the whole group as Jupyter does."""
@@ -158,6 +157,13 @@ class Kernel:
     def __exit__(self, *_: object) -> None:
         self.kill()
         os.close(self._answers)
+
+
+class NewKernel(Protocol):
+    """Gives kernels that are warm."""
+
+    def __call__(self, *, own_cluster: bool) -> Kernel:
+        """Give one that no other test has."""
 
 
 def is_alive(process: psutil.Process) -> bool:

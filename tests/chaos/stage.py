@@ -141,7 +141,10 @@ class Stage:
 
     def until_idle(self, client: Client) -> None:
         """Wait until no thread of a cluster computes anything, known to its scheduler or not."""
-        self.wait(lambda: not any(client.run(_busy).values()), "the end of all computing")
+        self.wait(
+            lambda: not any(client.run(_busy, on_error="ignore").values()),
+            "the end of all computing",
+        )
 
     # What was written down
 
@@ -164,12 +167,19 @@ class Stage:
 
         self.wait(written, f"{' or '.join(statuses)} of {step} in the journal")
 
-
     def until_taken(self, epoch: int) -> None:
         """Wait until the only run was taken so often."""
         journal = Journal.at(self.store)
         [run_id] = self.run_ids()
         self.wait(lambda: journal.entry(run_id).epoch >= epoch, f"epoch {epoch}")
+
+    def until_waiting(self, client: Client) -> None:
+        """Wait until a copy of a task has seen that another one is at work, and waits for it."""
+        self.wait(lambda: any(client.run(_waiting, on_error="ignore").values()), "a second copy")
+
+
+def _waiting(dask_worker: Any) -> int:
+    return len(dask_worker.state.long_running)
 
 
 def _busy(dask_worker: Any) -> int:

@@ -8,13 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from chaos import faults
 from chaos.flows import PAID, UNDONE, payment, prepare
-from chaos.kernel import Kernel
+from chaos.kernel import Kernel, NewKernel
 from chaos.matrix import row
 from chaos.stage import Stage
 from distributed import Client
-
-from chaos import faults
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -89,7 +88,7 @@ def test_an_effect_that_died_with_its_kernel_is_in_doubt_until_somebody_says(
     run = run.resume()
     assert run.wait(30)
     if verdict == "failed":
-        assert (run.status, stage.counts()) == ("failed", {"prepare": 2, "charge": 1})
+        assert (run.status, stage.counts()["charge"]) == ("failed", 1)
         return
     assert run.result(30) == ("notified of 8" if verdict == "completed" else PAID)
     assert stage.counts()["charge"] == (1 if verdict == "completed" else 2)
@@ -145,6 +144,8 @@ def test_an_effect_that_outlives_its_kernel_is_not_repeated(
         stage.open()
         stage.until("notify")
     run = stage.load().resume()
+    if ends == "after":
+        stage.until_waiting(cluster)
     stage.open()
     assert (run.result(30), stage.counts()["charge"]) == (PAID, 1)
     assert stage.counts()["notify"] == 1
@@ -296,12 +297,12 @@ def test_an_undoing_that_was_cut_off_is_done_once_more_under_its_key(
 
 @row("13-M12")
 def test_a_run_that_had_ended_is_read_in_a_new_kernel_without_a_cluster(
-    kernel: Kernel, new_kernel: Any, stage: Stage
+    kernel: Kernel, new_kernel: NewKernel, stage: Stage
 ) -> None:
     submitted(kernel)
     assert kernel.cell("run.result(30)") == PAID
     kernel.kill()
-    reader = new_kernel()
+    reader = new_kernel(own_cluster=False)
     reader.begin("run = nbflow.load(run_id, store)", run_id=stage.run_ids()[0], store=stage.store)
     assert reader.cell("run.result(), str(run.status), len(run.value('charge'))") == [
         PAID,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
 
 import pytest
 from chaos.flows import PAID, payment, saga
-from chaos.kernel import CellError, Kernel
+from chaos.kernel import CellError, Kernel, NewKernel
 from chaos.matrix import row
 from chaos.stage import Stage
 from distributed import Client
@@ -85,12 +84,13 @@ def test_a_run_that_a_living_kernel_drives_is_not_resumed(kernel: Kernel, stage:
 
 @row("34-M4")
 def test_a_run_taken_by_force_is_driven_by_one_and_the_other_says_so(
-    kernel: Kernel, stage: Stage
+    kernel: Kernel, cluster: Client, stage: Stage
 ) -> None:
     stage.shut("charge")
     kernel.cell(SUBMIT)
     stage.until("charge")
     run = stage.load().resume(force=True)
+    stage.until_waiting(cluster)
     stage.open()
     assert (run.result(30), stage.counts()) == (PAID, ONCE)
     written = len(Journal.at(stage.store).batches(run.id))
@@ -110,7 +110,7 @@ journal._known[Path(os.path.realpath(store))] = journal.Journal(store, lease=1.0
 
 @row("35-M8")
 def test_an_owner_that_was_paused_writes_nothing_when_it_wakes(
-    kernel: Kernel, stage: Stage
+    kernel: Kernel, cluster: Client, stage: Stage
 ) -> None:
     stage.shut("charge")
     kernel.cell(SHORT_LEASE + SUBMIT)
@@ -119,6 +119,7 @@ def test_an_owner_that_was_paused_writes_nothing_when_it_wakes(
     journal, [run_id] = Journal.at(stage.store), stage.run_ids()
     stage.wait(lambda: (journal.entry(run_id).expires or 0) < time.time(), "the end of the lease")
     run = stage.load().resume()
+    stage.until_waiting(cluster)
     stage.open()
     assert (run.result(30), stage.counts()) == (PAID, ONCE)
     written = len(journal.batches(run_id))
@@ -130,11 +131,9 @@ def test_an_owner_that_was_paused_writes_nothing_when_it_wakes(
     assert stage.counts() == ONCE
 
 
-def two_kernels(
-    new_kernel: Callable[[], Kernel], stage: Stage, cluster: Client, code: str
-) -> list[str]:
+def two_kernels(new_kernel: NewKernel, stage: Stage, cluster: Client, code: str) -> list[str]:
     """Let two kernels do the same at the same time, and give what each answers."""
-    kernels = [new_kernel().connected(stage, cluster.scheduler.address) for _ in range(2)]
+    kernels = [new_kernel(own_cluster=False).on(stage, cluster.scheduler.address) for _ in range(2)]
     for each in kernels:
         each.begin("while not os.path.exists(folder + '/start'): pass\n" + code)
     stage.touch("start")
@@ -149,7 +148,7 @@ def two_kernels(
 
 @row("33-M12")
 def test_of_two_resumes_at_once_one_goes_on(
-    foreign_kernel: Kernel, new_kernel: Callable[[], Kernel], cluster: Client, stage: Stage
+    foreign_kernel: Kernel, new_kernel: NewKernel, cluster: Client, stage: Stage
 ) -> None:
     stage.shut("charge", "notify")
     foreign_kernel.cell(SUBMIT)
@@ -170,7 +169,7 @@ def test_of_two_resumes_at_once_one_goes_on(
 
 @row("46-M1")
 def test_of_one_key_given_twice_at_once_there_is_one_run(
-    new_kernel: Callable[[], Kernel], cluster: Client, stage: Stage
+    new_kernel: NewKernel, cluster: Client, stage: Stage
 ) -> None:
     code = (
         "run = flows.payment(folder).submit(store=store, key='order-1')\n"

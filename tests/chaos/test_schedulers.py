@@ -6,19 +6,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from chaos import faults
 from chaos.flows import DONE, PAID, UNDONE, etl, payment, saga
-from chaos.kernel import TESTS, Kernel
+from chaos.kernel import TESTS, Kernel, NewKernel
 from chaos.matrix import row
 from chaos.stage import Stage
 from distributed import Client
 
 import nbflow
-from chaos import faults
 from nbflow import drive, pulse
 
 pytestmark = pytest.mark.timeout(90)
@@ -262,13 +262,13 @@ BLIP = "c.loop.add_callback(c.scheduler_comm.comm.abort)"
 
 @row("31-M4")
 def test_a_connection_that_breaks_loses_nothing_and_repeats_nothing(
-    foreign_kernel: Kernel, stage: Stage
+    foreign_kernel: Kernel, cluster: Client, stage: Stage
 ) -> None:
     stage.shut("charge")
     foreign_kernel.cell("run = flows.payment(folder).submit(store=store)")
     stage.until("charge")
     foreign_kernel.cell(BLIP)
-    stage.until_taken(2)
+    stage.until_waiting(cluster)
     stage.open()
     assert foreign_kernel.cell("run.result(40)") == PAID
     assert (stage.counts()["charge"], stage.counts()["notify"]) == (1, 1)
@@ -290,14 +290,14 @@ def test_a_connection_that_breaks_after_the_receipt_repeats_nothing(
 
 @row("31-M4")
 def test_a_map_goes_on_when_the_connection_breaks(
-    new_kernel: Callable[[], Kernel], cluster: Client, stage: Stage
+    new_kernel: NewKernel, cluster: Client, stage: Stage
 ) -> None:
-    kernel = new_kernel().connected(stage, cluster.scheduler.address)
+    kernel = new_kernel(own_cluster=False).on(stage, cluster.scheduler.address)
     stage.shut("send[4]")
     kernel.cell("run = flows.sending(folder).submit(store=store)")
     stage.until("send", 9)
     kernel.cell(BLIP)
-    stage.until_taken(2)
+    stage.until_waiting(cluster)
     stage.open()
     assert kernel.cell("run.result(40)") == 450
     assert stage.counts() == {"send": 10}

@@ -8,6 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
+from chaos import faults
 from chaos.flows import (
     DONE,
     PAID,
@@ -26,7 +27,6 @@ from chaos.stage import Stage
 from distributed import Client
 
 import nbflow
-from chaos import faults
 from nbflow import group
 
 pytestmark = pytest.mark.timeout(90)
@@ -172,13 +172,9 @@ def test_a_worker_that_is_retired_in_the_middle_of_an_effect_does_it_once(
     pid = stage.until("charge").pid
     [address] = [address for address, each in pids(fragile).items() if each == pid]
     fragile.retire_workers([address])
-    stage.wait(lambda: _processing(fragile, address), "the other copy")
+    stage.until_waiting(fragile)
     stage.open()
     assert (run.result(40), stage.counts()["charge"], stage.counts()["notify"]) == (PAID, 1, 1)
-
-
-def _processing(client: Client, but: str) -> bool:
-    return any(tasks for worker, tasks in client.processing().items() if worker != but)
 
 
 @row("25-M4")
@@ -209,9 +205,7 @@ def test_an_effect_that_ends_its_process_is_begun_once_and_in_doubt(
 
 
 @row("26-M4")
-def test_an_effect_that_was_resolved_as_failed_fails_its_run(
-    cluster: Client, stage: Stage
-) -> None:
+def test_an_effect_that_was_resolved_as_failed_fails_its_run(cluster: Client, stage: Stage) -> None:
     stage.shut("reserve")
     run = saga(stage.folder).submit(store=stage.store)
     kill(stage, stage.until("reserve").pid)

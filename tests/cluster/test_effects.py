@@ -473,9 +473,7 @@ def test_an_effect_is_not_repeated_for_its_result(
     assert ledger(tmp_path) == ["fetched"]
 
 
-def test_what_was_done_is_undone_though_its_result_is_lost(
-    client: Client, tmp_path: Path
-) -> None:
+def test_what_was_done_is_undone_though_its_result_is_lost(client: Client, tmp_path: Path) -> None:
     store = tmp_path / "s"
 
     @step(compensate=undoing(str(tmp_path), "refund"))
