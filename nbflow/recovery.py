@@ -135,10 +135,15 @@ class _Recovery:
                 reason = f"{self.topology.names[upstream]} runs again"
             if not reason:
                 continue
-            options = self.topology.nodes[position].call.definition.options
-            if options.has_effect and self.states[position].status.succeeded:
+            call = self.topology.nodes[position].call
+            done = self.states[position].status.succeeded
+            if done and call.definition.options.has_effect:
                 # What was done in the world is not done again for a changed comment.
                 self.notes[position] = f"{reason}, but it has an effect and is not repeated"
+                continue
+            if done and call.decision is not None:
+                # Or else both arms would run in the end.
+                self.notes[position] = f"{reason}, but what it has decided is kept"
                 continue
             found[position] = reason
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 
@@ -11,6 +12,7 @@ from nbflow.engine import Execution
 from nbflow.errors import RunError, quoted
 from nbflow.events import Event, Status
 from nbflow.flow import Flow
+from nbflow.history import held, loaded
 from nbflow.launch import entry_of
 from nbflow.owner import Owner
 from nbflow.plan import Redrive, depending
@@ -31,6 +33,30 @@ def redrive(run: Run) -> Run:
             f"run {quoted(run.id)} has no dead letters, so there is nothing to redrive; "
             f'they come from .map(on_error="collect")'
         )
+    with _one_at_a_time:
+        # Asked for twice, it is done once.
+        child = run._redriven or _child(run)
+        run._redriven = _redrive(run, dead) if child is None else child
+        return run._redriven
+
+
+# A button is clicked twice more easily than a cell is run.
+_one_at_a_time = threading.RLock()
+
+
+def _child(run: Run) -> Run | None:
+    """Give the run that went on from this one, if there is one."""
+    if run._archive is None:
+        return None
+    entries = run._archive.journal.entries()
+    known = next((each.id for each in entries if each.parent == run.id), None)
+    if known is None:
+        return None
+    driven = Drive.living.get(known)
+    return loaded(known, run._archive) if driven is None else held(driven)
+
+
+def _redrive(run: Run, dead: dict[str, list[int]]) -> Run:
     drive = run._drive
     execution = None if drive is None else drive.execution
     if drive is None or execution is None or execution.client.status != "running":

@@ -87,6 +87,7 @@ class Run:
         self._errors: dict[str, BaseException] = {}
         self._tracebacks: dict[int, TracebackType | None] = {}
         self._noted = False
+        self._redriven: Run | None = None
         self._told = threading.Event()
         self._told.set()
 
@@ -322,7 +323,8 @@ class Run:
     def redrive(self) -> Run:
         """Compute the elements that were put aside again, then what depends on them.
 
-        Returns at once, like `submit`; everything else is reused.
+        Returns at once, like `submit`; everything else is reused. Asked for twice, it is
+        done once.
 
         Raises
         ------

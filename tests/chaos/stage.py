@@ -173,6 +173,10 @@ class Stage:
         [run_id] = self.run_ids()
         self.wait(lambda: journal.entry(run_id).epoch >= epoch, f"epoch {epoch}")
 
+    def until_sent(self, client: Client) -> None:
+        """Wait until a task is given to a worker, which may be busy with an old copy of it."""
+        self.wait(lambda: any(client.processing().values()), "a task on a worker")
+
     def until_waiting(self, client: Client) -> None:
         """Wait until a copy of a task has seen that another one is at work, and waits for it."""
         self.wait(lambda: any(client.run(_waiting, on_error="ignore").values()), "a second copy")

@@ -106,7 +106,6 @@ def test_pure_elements_that_are_kept_do_not_run_again(
 
 
 @row("49-M12")
-@pytest.mark.xfail(reason="a redrive that is clicked twice makes two runs")
 def test_a_redrive_that_is_clicked_twice_sends_once(cluster: Client, stage: Stage) -> None:
     stage.spoil("send", 1)
     flow = send.s(folder=stage.folder).map(range(4), on_error="collect")
@@ -308,7 +307,6 @@ def test_an_effect_after_a_pure_step_that_was_edited_is_kept(cluster: Client, st
 
 
 @row("55-M12")
-@pytest.mark.xfail(reason="an edited condition is asked again, and both arms run")
 def test_a_branch_that_was_taken_stays_taken_though_its_condition_was_edited(
     cluster: Client, stage: Stage
 ) -> None:

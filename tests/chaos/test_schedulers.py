@@ -268,7 +268,8 @@ def test_a_connection_that_breaks_loses_nothing_and_repeats_nothing(
     foreign_kernel.cell("run = flows.payment(folder).submit(store=store)")
     stage.until("charge")
     foreign_kernel.cell(BLIP)
-    stage.until_waiting(cluster)
+    stage.until_taken(2)
+    stage.until_sent(cluster)
     stage.open()
     assert foreign_kernel.cell("run.result(40)") == PAID
     assert (stage.counts()["charge"], stage.counts()["notify"]) == (1, 1)
@@ -297,7 +298,8 @@ def test_a_map_goes_on_when_the_connection_breaks(
     kernel.cell("run = flows.sending(folder).submit(store=store)")
     stage.until("send", 9)
     kernel.cell(BLIP)
-    stage.until_waiting(cluster)
+    stage.until_taken(2)
+    stage.until_sent(cluster)
     stage.open()
     assert kernel.cell("run.result(40)") == 450
     assert stage.counts() == {"send": 10}

@@ -301,3 +301,19 @@ def test_what_stands_in_the_place_of_an_element_is_not_its_value():
     known = recollected(state.steps["load"])
     assert [known.element(n) for n in range(3)] == [Held(KEPT, 0), GONE, Held(KEPT, 2)]
     assert not recollected(state.steps["load"], gone=False).covers(0, 3)
+
+
+def test_a_decision_is_kept_though_its_code_changed():
+    def is_big(x):
+        return x > 10
+
+    flow = load >> branch(is_big, clean, total)
+    events = [
+        completed("load"),
+        completed("is_big"),
+        Event("clean", SKIPPED, 2.0, reason="is_big was False", chosen=True),
+    ]
+    found = {d.step: d for d in decided(*after(flow, *events), {"is_big": "its code changed"})}
+    assert found["is_big"].action == "reuse"
+    assert found["is_big"].note == "its code changed, but what it has decided is kept"
+    assert (found["clean"].action, found["total"].action) == ("keep", "run")
