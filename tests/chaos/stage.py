@@ -84,6 +84,10 @@ class Stage:
         for number in range(times):
             Path(self.folder, f"spoilt-{name}-{number}").touch()
 
+    def pace(self, seconds: float) -> None:
+        """Let each call take so long, as if it had much to do."""
+        Path(self.folder, "pace").write_text(str(seconds))
+
     def mend(self) -> None:
         """Let no step fail any more."""
         for each in Path(self.folder).glob("spoilt-*"):
@@ -201,6 +205,8 @@ def enter(folder: str) -> None:
         os.write(file, line.encode())
     finally:
         os.close(file)
+    if os.path.exists(f"{folder}/pace"):
+        time.sleep(float(Path(folder, "pace").read_text()))
     gates = [f"{folder}/shut-{name}", f"{folder}/shut-{name}[{element}]"]
     while any(map(os.path.exists, gates)):
         time.sleep(0.005)
