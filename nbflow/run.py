@@ -546,7 +546,7 @@ def _cancelled(state: RunState) -> str:
 
 def new_run_id() -> str:
     """Make up what a run is called."""
-    return time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:4]
+    return time.strftime("%Y%m%d-%H%M%S-") + uuid.uuid4().hex[:8]
 
 
 def remember(run: Run) -> None:
