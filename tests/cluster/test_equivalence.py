@@ -50,7 +50,7 @@ def check(tree: Any, how: str) -> dict[str, Any]:
 
 
 @pytest.mark.timeout(900)
-@settings(max_examples=150, **calm)  # type: ignore[arg-type]
+@settings(max_examples=80, **calm)  # type: ignore[arg-type]
 @given(tree=trees())
 def test_random_flows_give_their_values_and_records_by_call_fused_and_unfused(tree: Any) -> None:
     check(tree, "call")
@@ -172,7 +172,7 @@ def compare(parts: tuple[Part, ...]) -> None:
         assert flow.run().result() == flow.call()
 
 
-@settings(max_examples=60, **calm)  # type: ignore[arg-type]
+@settings(max_examples=30, **calm)  # type: ignore[arg-type]
 @given(parts=graphs())
 def test_failures_end_alike_fused_and_unfused(parts: tuple[Part, ...]) -> None:
     compare(parts)

@@ -186,7 +186,7 @@ def check(tree):
 
 
 @settings(
-    max_examples=500,
+    max_examples=300,
     deadline=None,
     database=None,
     derandomize=True,
