@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
 
-from nbflow import late
 from nbflow.absence import Absent
 from nbflow.calling import called, checked, invoke
 from nbflow.capture import Pad, fresh_pad
@@ -25,11 +24,13 @@ from nbflow.inputs import ValueOf, arguments, barred, following, unwanted
 from nbflow.isolation import ChildFailure, Ward, in_child
 from nbflow.keeper import Keeper
 from nbflow.kept import Kept
+from nbflow.late import leave_later
 from nbflow.options import Options
 from nbflow.order import Order, Work
 from nbflow.outcome import Outcome
 from nbflow.preview import preview
 from nbflow.process import Died
+from nbflow.recollection import Held
 from nbflow.retry import next_wait
 from nbflow.transfer import can_travel, dumps
 from nbflow.vault import Vault
@@ -88,13 +89,12 @@ class Attempts:
         self.keeper = None if vault is None else vault.keeper
         self._functions: dict[int, Function] = {}
 
-    def recalled(self, position: int, number: int | None) -> Outcome | None:
-        """Give how a step, or an element, ended before; None if that is not known."""
+    def recalled(self, position: int, number: int | None) -> Held | Absent | None:
+        """Give what a step, or an element, gave before; None if that is not known."""
         known = self.order.memory.get(position)
         if known is None or (number is not None and number < 0):
             return None
-        value = known.value if number is None else known.element(number)
-        return None if value is None else Outcome(value, 0.0)
+        return known.value if number is None else known.element(number)
 
     def make(
         self,
@@ -291,7 +291,7 @@ class Attempts:
         try:
             kept = leave()
         except StoreError as error:
-            late.late.add(leave)
+            leave_later(leave)
             if outcome.error is not None:
                 said = f"nbflow: the failure of an effect is not written down yet: {error}\n"
                 self.pad.write(said)

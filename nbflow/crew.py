@@ -21,7 +21,7 @@ from nbflow.order import Loop, Ref, Work
 from nbflow.outcome import Outcome
 from nbflow.portions import letter
 from nbflow.preview import preview
-from nbflow.recollection import Held, Library
+from nbflow.recollection import Held, Shelf
 from nbflow.recorder import Recorder
 from nbflow.slot import waiting
 from nbflow.transfer import Parcel
@@ -32,13 +32,13 @@ _LOOK_SECONDS = 0.1
 class Scope(Frame):
     """A frame on a worker, whose outermost values are what the task was given."""
 
-    __slots__ = ("_opened", "depth", "library", "number", "results", "shared")
+    __slots__ = ("_opened", "depth", "number", "results", "shared", "shelf")
 
-    def __init__(self, results: Results, shared: dict[str, Parcel], library: Library) -> None:
+    def __init__(self, results: Results, shared: dict[str, Parcel], shelf: Shelf) -> None:
         super().__init__()
         self.results = results
         self.shared = shared
-        self.library = library
+        self.shelf = shelf
         self.depth = 0
         self.number: int | None = None
         self._opened: dict[str, Any] = {}
@@ -54,7 +54,7 @@ class Scope(Frame):
         scope.label = f"{outer.label}[{number if label is None else label}]"
         scope.results = outer.results
         scope.shared = outer.shared
-        scope.library = outer.library
+        scope.shelf = outer.shelf
         scope.depth = outer.depth + 1
         scope.number = number
         scope._opened = outer._opened
@@ -66,14 +66,14 @@ class Scope(Frame):
         if kind is Item:
             return self.item_of(leaf.key)
         if kind is not Ref:
-            return self.library.value(leaf) if kind is Held else self._constant(leaf.key)
+            return self.shelf.value(leaf) if kind is Held else self._constant(leaf.key)
         position = leaf.position
         scope: Frame | None = self
         while scope is not None:
             if position in scope.values:
                 value = scope.values[position]
                 if type(value) is Held:
-                    value = scope.values[position] = self.library.value(value)
+                    value = scope.values[position] = self.shelf.value(value)
                 return value
             scope = scope.parent
         return self.results[position]
@@ -198,8 +198,8 @@ class Crew:
         if self.attempts.order.memory:
             before = self.attempts.recalled(work.position, number)
             if before is not None:
-                value = scope.values[work.position] = before.value
-                self.sink.recall(work, unit, value)
+                scope.values[work.position] = before
+                self.sink.recall(work, unit, before)
                 return None
         if unit.attempt == 0:
             wait = self._delay(work)
@@ -279,10 +279,9 @@ class Crew:
         before = [self.attempts.recalled(work.position, number) for work in loop.works]
         if not all(before):
             return False
-        for work, outcome in zip(loop.works, before, strict=True):
-            assert outcome is not None
-            unit.scope.values[work.position] = outcome.value
-            sink.recall(work, unit, outcome.value)
+        for work, value in zip(loop.works, before, strict=True):
+            unit.scope.values[work.position] = value
+            sink.recall(work, unit, value)
         return True
 
     def opening(

@@ -169,7 +169,7 @@ class Drive:
                 self._cluster_lost()
             return
         execution.settle()
-        if self._must_undo():
+        if self.state.has_to_undo and not self.state.status.final:
             self._begin_rollback()
             return
         doubtful = any(step.doubts for step in self.state.steps.values())
@@ -178,14 +178,6 @@ class Drive:
             return
         execution.close("the run ended without word of this step")
         self._finish()
-
-    def _must_undo(self) -> bool:
-        state = self.state
-        if state.rollback is not None or not state.undoable or state.status.final:
-            return False
-        ended = {step.status for step in state.steps.values()}
-        failed = Status.FAILED in ended or Status.CANCELLED in ended
-        return failed and any(state.steps[name].has_done_something for name in state.undoable)
 
     def _begin_rollback(self) -> None:
         statuses = {step.status for step in self.state.steps.values()}

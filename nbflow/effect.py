@@ -132,7 +132,7 @@ class Effects:
             last = claims[-1]
             receipt = self.evidence.receipt(key, last.attempt)
             if receipt is None and self._is_at_work(last):
-                self._wait(name)
+                self.pause(name)
                 continue
             # It may have come between the two looks.
             receipt = receipt or self.evidence.receipt(key, last.attempt)
@@ -140,6 +140,11 @@ class Effects:
             if receipt is None:
                 return self._in_doubt(name, _begun(last), last.attempt, options, given)
             return self._by_receipt(receipt, last, name, options, given)
+
+    def _is_at_work(self, claim: Claim) -> bool:
+        if claim.owner == Owner.here():
+            return claim.token in _at_work and claim.token != self.token
+        return self.evidence.is_alive(claim)
 
     def pause(self, name: str) -> None:
         """Let another copy, which was first, go on for a moment.
@@ -149,14 +154,6 @@ class Effects:
         RunCancelledError
             If the run was cancelled meanwhile.
         """
-        self._wait(name)
-
-    def _is_at_work(self, claim: Claim) -> bool:
-        if claim.owner == Owner.here():
-            return claim.token in _at_work and claim.token != self.token
-        return self.evidence.is_alive(claim)
-
-    def _wait(self, name: str) -> None:
         if self.stop():
             raise RunCancelledError(
                 f"the run was cancelled while step {quoted(name)} waited for another copy of itself"

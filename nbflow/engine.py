@@ -33,7 +33,7 @@ from nbflow.order import Keeping
 from nbflow.orders import Orders, Past
 from nbflow.plan import Plan, Redrive
 from nbflow.reading import value_kept
-from nbflow.recollection import Library
+from nbflow.recollection import Shelf
 from nbflow.record import Record
 from nbflow.recorder import running_here
 from nbflow.state import RunState
@@ -89,7 +89,7 @@ class Execution:
         self._cancelled = False
         self._forsaken = False
         store = None if keeping is None else keeping.evidence.store
-        self._library = Library(partial(value_kept, store))
+        self._shelf = Shelf(partial(value_kept, store))
         slots = slots_of(client)
         if before is None:
             self.plan = Plan.of(topology, max(1, len(slots)))
@@ -326,7 +326,7 @@ class Execution:
             )
             for home in homes
         ]
-        results = Results(self._received(picked), self._library)
+        results = Results(self._received(picked), self._shelf)
         found = [] if position in results.absent else results.elements(position)
         if not found or type(found[0]) is Absent:
             raise RunError(f"there is no element {number}")
@@ -348,7 +348,7 @@ class Execution:
             self._fetched(number, self.futures[number], tuple(each))
             for number, each in wanted.items()
         ]
-        return Results(self._received(fetched), self._library)
+        return Results(self._received(fetched), self._shelf)
 
     def _received(self, futures: list[Future[Any]]) -> list[Envelope]:
         try:

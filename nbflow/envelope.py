@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from nbflow.absence import Absent, gathered_list
 from nbflow.errors import RunError
 from nbflow.kept import Kept
-from nbflow.recollection import Library
+from nbflow.recollection import Shelf
 from nbflow.segment import Block
 from nbflow.transfer import Parcel
 from nbflow.tree import subtrees
@@ -155,10 +155,10 @@ def _closed(_: Kept) -> Any:
 class Results:
     """The envelopes that a segment was given, as one look-up by position."""
 
-    __slots__ = ("_holders", "_known", "_library", "absent", "complete")
+    __slots__ = ("_holders", "_known", "_shelf", "absent", "complete")
 
-    def __init__(self, envelopes: list[Envelope], library: Library | None = None) -> None:
-        self._library = library or Library(_closed)
+    def __init__(self, envelopes: list[Envelope], shelf: Shelf | None = None) -> None:
+        self._shelf = shelf or Shelf(_closed)
         self._known: dict[int, Any] = {}
         self.absent: dict[int, Absent] = {}
         self._holders: dict[int, list[Envelope]] = {}
@@ -182,7 +182,7 @@ class Results:
     def _read(self, position: int) -> Any:
         holders = self._holders[position]
         if holders[0].spans is None:
-            return self._library.opened(holders[0].values[position])
+            return self._shelf.opened(holders[0].values[position])
         values = self.elements(position)
         holes = any(position in each.holes for each in holders)
         return gathered_list(values) if holes else values
@@ -198,7 +198,7 @@ class Results:
             values = iter(each.values[position])
             for start, stop in each.spans or ():
                 found.update(zip(range(start, stop), values))  # noqa: B905 - there are more
-        return {number: self._library.opened(each) for number, each in found.items()}
+        return {number: self._shelf.opened(each) for number, each in found.items()}
 
     def elements(self, position: int) -> list[Any]:
         """Give the elements of a mapped step in order, also those that are absent."""
@@ -209,9 +209,9 @@ class Results:
                 pieces.append((start, values[before : before + stop - start]))
                 before += stop - start
         if len(pieces) == 1:
-            return self._library.all_opened(pieces[0][1])
+            return self._shelf.all_opened(pieces[0][1])
         # Of an element that was computed again, the later value counts.
         latest: dict[int, Any] = {}
         for start, values in pieces:
             latest.update(enumerate(values, start))
-        return self._library.all_opened([latest[number] for number in sorted(latest)])
+        return self._shelf.all_opened([latest[number] for number in sorted(latest)])

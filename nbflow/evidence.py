@@ -29,7 +29,6 @@ BEAT_LOST: Final = 30.0
 UNKNOWN: Final = Owner("", "", 0, 0.0, "")
 
 _CLAIMS: Final = "claims"
-_RECEIPTS: Final = "receipts"
 _BEATS: Final = "beats"
 _ENDS: Final = "ends"
 _EFFECTS: Final = "receipts/effects"
@@ -98,7 +97,7 @@ class Evidence:
     >>> evidence.give_receipt(key, 1, b"charged")
     >>> evidence.receipt(key, 1)
     b'charged'
-    >>> evidence.clear()
+    >>> evidence.remove()
     """
 
     def __init__(self, store: Store, run: str) -> None:
@@ -237,13 +236,6 @@ class Evidence:
             names = self._files.names(f"{self._root}/{_ENDS}")
         return any(name.isdecimal() and int(name) >= epoch for name in names)
 
-    def clear(self) -> None:
-        """Remove all but the end, when the run has ended and its record has all."""
-        with self.store._telling(f"clear what the run {quoted(self.run)} has left"):
-            # First, for a claim alone would be a doubt.
-            for each in (_CLAIMS, _RECEIPTS, _BEATS):
-                self._files.remove_tree(f"{self._root}/{each}")
-
     def forget_segments(self) -> None:
         """Remove what segments have left, when the run has ended and its record has all.
 
@@ -255,8 +247,9 @@ class Evidence:
 
     def remove(self) -> None:
         """Remove all of it, when none of its tasks can be at work any more."""
-        self.clear()
         with self.store._telling(f"remove what the run {quoted(self.run)} has left"):
+            # First, for a claim alone would be a doubt.
+            self._files.remove_tree(f"{self._root}/{_CLAIMS}")
             self._files.remove_tree(self._root)
 
     def _of_effect(self, kind: str, key: str, attempt: int | None = None) -> str:

@@ -13,7 +13,7 @@ from nbflow.engine import Execution
 from nbflow.errors import RunError, StoreError, quoted
 from nbflow.kept import Kept
 from nbflow.reading import value_kept
-from nbflow.recollection import Library, is_kept, recollected
+from nbflow.recollection import Shelf, is_kept, recollected
 from nbflow.state import RunState
 from nbflow.topology import Topology
 
@@ -92,12 +92,12 @@ class Findings:
         known = recollected(state)
         if known is None:
             return Absent(name, state.reason or f"{name} is {state.status}")
-        library = self._library
+        shelf = self._shelf
         try:
             if not state.mapped:
-                return library.opened(known.value)
+                return shelf.opened(known.value)
             total = state.total or 0
-            return gathered_list(library.all_opened([known.element(n) for n in range(total)]))
+            return gathered_list(shelf.all_opened([known.element(n) for n in range(total)]))
         except RunError as error:
             raise RunError(f"step {quoted(name)}: {error}") from error
 
@@ -106,11 +106,11 @@ class Findings:
         value = None if known is None else known.element(number)
         if value is None or type(value) is Absent:
             raise RunError(f"there is no element {number}")
-        return self._library.opened(value)
+        return self._shelf.opened(value)
 
     @property
-    def _library(self) -> Library:
-        return Library(self._read)
+    def _shelf(self) -> Shelf:
+        return Shelf(self._read)
 
     def _read(self, kept: Kept) -> Any:
         """Give a value that is kept, or say that it was given up."""

@@ -18,7 +18,7 @@ _AGAIN_SECONDS: Final = 1.0
 _MOST: Final = 1_000
 
 
-class Late:
+class _Late:
     """One thread for each process that tries again."""
 
     def __init__(self) -> None:
@@ -27,13 +27,6 @@ class Late:
         self._thread: threading.Thread | None = None
 
     def add(self, leave: Callable[[], object]) -> None:
-        """Leave a receipt as soon as that is possible.
-
-        Parameters
-        ----------
-        leave
-            Leaves it, and raises a `StoreError` as long as it cannot.
-        """
         with self._changed:
             # More than these would hold too many results in memory.
             self._open = [*self._open, leave][-_MOST:]
@@ -62,13 +55,24 @@ def _done(leave: Callable[[], object]) -> bool:
     return True
 
 
-late = Late()
+_late = _Late()
+
+
+def leave_later(leave: Callable[[], object]) -> None:
+    """Leave a receipt as soon as that is possible, in a thread of its own.
+
+    Parameters
+    ----------
+    leave
+        Leaves it, and raises a `StoreError` as long as it cannot.
+    """
+    _late.add(leave)
 
 
 def _anew() -> None:
     """Begin again in a process that was forked: the parent leaves its own receipts."""
-    global late  # noqa: PLW0603 - a process has one
-    late = Late()
+    global _late  # noqa: PLW0603 - a process has one
+    _late = _Late()
 
 
 os.register_at_fork(after_in_child=_anew)

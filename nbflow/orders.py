@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,7 +23,7 @@ from nbflow.recollection import Recollection
 from nbflow.regions import Part, Region, part_of
 from nbflow.size import size_of
 from nbflow.topology import Topology
-from nbflow.transfer import Parcel, dumps, dumps_by_name
+from nbflow.transfer import Parcel, dumps_as_can_be
 
 # Above this many bytes a constant, or an order, is sent once and apart from the graph.
 LARGE = 64_000
@@ -150,7 +149,7 @@ class Orders:
                 wanted = replace(wanted, compensate=None, effect=True)
             options = None if wanted.plain else wanted
             try:
-                self._packed[id(definition)] = _packed((definition.fn, options))
+                self._packed[id(definition)] = dumps_as_can_be((definition.fn, options))
             except Exception as error:
                 raise TransferError(
                     f"the function of step {quoted(name)} cannot be sent to a worker: {error}; it "
@@ -280,16 +279,6 @@ def _blame(work: Work, order: Order) -> None:
     for where, part in parts:
         what = f"argument {where!r} of step {quoted(work.name)}"
         _parcelled(part, what, shown=getattr(part, "value", part))
-
-
-def _packed(value: Any) -> bytes:
-    try:
-        return dumps(value)
-    except Exception:
-        # A module may hold a lock or a connection; workers may be able to import it.
-        with suppress(Exception):
-            return dumps_by_name(value)
-        raise
 
 
 def _parcelled(value: Any, what: str, shown: Any = None) -> Parcel:

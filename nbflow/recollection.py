@@ -193,7 +193,7 @@ def _merged(spans: list[Span], kept: list[KeptSpan], absents: Mapping[int, Absen
     return found
 
 
-class Library:
+class Shelf:
     """Gives values that are held, reading each file once.
 
     Parameters

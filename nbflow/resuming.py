@@ -24,6 +24,7 @@ from nbflow.recovery import RUNS, Decision, decided
 from nbflow.run import Run, remember
 from nbflow.showing import show
 from nbflow.sketch import Sketch
+from nbflow.turns import Resumed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -158,8 +159,6 @@ def undo(run: Run, cluster: Any) -> Run:
 
 
 def _go_on_undoing(drive: Drive) -> None:
-    from nbflow.turns import Resumed
-
     turn = Resumed(frozenset())
     drive.record.fold([Event("", Status.RUNNING, time.time(), turn=turn)])
     if not drive.state.status.final:

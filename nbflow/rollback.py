@@ -105,15 +105,10 @@ class Rollback:
         if ended is not None and not self._forsaken:
             ended(self)
 
-    def _left(self) -> Sequence[Entry]:
+    def _left(self) -> list[Entry]:
         state = self.record.state
         assert state.rollback is not None
-        ended = {
-            (name, number)
-            for name, number in state.rollback.entries
-            if (undoing := state.steps[name].undone.get(number)) and undoing.status.final
-        }
-        return [each for each in still_to_undo(state.rollback, state) if each not in ended]
+        return still_to_undo(state.rollback, state)
 
     def _sent(self, entries: Sequence[Entry], *, apart: bool) -> bool:
         """Undo on a worker; tell whether it died, so that there is more to do."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 import uuid
@@ -542,6 +543,20 @@ def _cancelled(state: RunState) -> str:
         f"run {quoted(state.run_id)} is cancelled: {'; '.join(sorted(reasons))}; the results of "
         f"{done} finished steps can still be read"
     )
+
+
+_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4,8}")
+
+
+def is_run_id(text: str) -> bool:
+    """Tell whether a text has the form of what runs are called.
+
+    Examples
+    --------
+    >>> is_run_id(new_run_id()), is_run_id("20261121-3")
+    (True, False)
+    """
+    return _ID.fullmatch(text) is not None
 
 
 def new_run_id() -> str:

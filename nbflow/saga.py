@@ -5,8 +5,6 @@ A saga, after Garcia-Molina and Salem (1987): what was done last is undone first
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from nbflow.events import Status
 from nbflow.state import RunState
 from nbflow.stepstate import StepState
@@ -60,11 +58,11 @@ def _entries(step: StepState) -> list[Entry]:
     return [(step.name, number) for number in (*sorted(doubts), *reversed(done))]
 
 
-def still_to_undo(rollback: RollingBack, state: RunState) -> Collection[Entry]:
-    """List the entries that have not been undone yet, in order."""
+def still_to_undo(rollback: RollingBack, state: RunState) -> list[Entry]:
+    """List the entries whose undoing has not ended yet, in order."""
     found = []
     for name, number in rollback.entries:
         undoing = state.steps[name].undone.get(number)
-        if undoing is None or undoing.status is not Status.COMPENSATED:
+        if undoing is None or not undoing.status.final:
             found.append((name, number))
     return found

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, NoReturn
 from nbflow.callables import natural_name
 from nbflow.errors import StoreError, TransferError, quoted
 from nbflow.outline import type_name
-from nbflow.transfer import PROTOCOL, dumps, dumps_by_name
+from nbflow.transfer import PROTOCOL, dumps_as_can_be
 
 _SIZED: Final = frozenset({list, tuple, dict, set, frozenset, range})
 # What is as large as it says: a picture shows it.
@@ -180,10 +180,4 @@ def _packed(value: Any) -> bytes:
     with suppress(_NotPlainError), io.BytesIO() as file:
         _PlainPickler(file, PROTOCOL).dump(value)
         return file.getvalue()
-    try:
-        return dumps(value)
-    except Exception:
-        # A module may hold a lock or a connection; it may be importable later on.
-        with suppress(Exception):
-            return dumps_by_name(value)
-        raise
+    return dumps_as_can_be(value)

@@ -14,8 +14,6 @@ from nbflow.events import Event, Status
 from nbflow.stepstate import StepState, Undoing
 from nbflow.turns import Redriven, Resolved, Resumed, RollingBack
 
-_GOING = frozenset({Status.PENDING, Status.RUNNING, Status.RETRYING})
-
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -179,7 +177,7 @@ class RunState:
 
     def _settled(self, at: float) -> RunState:
         statuses = {step.status for step in self.steps.values()}
-        if statuses & _GOING or self.must_roll_back:
+        if not all(status.final for status in statuses) or self.must_roll_back:
             return self
         if self.rollback is not None:
             return self._rolled_back(at)
@@ -198,12 +196,15 @@ class RunState:
         That is so when a step has failed, or was cancelled, and all others have ended
         or are in doubt.
         """
+        return self.has_to_undo and not any(step.waits for step in self.steps.values())
+
+    @property
+    def has_to_undo(self) -> bool:
+        """Whether a step has failed, or was cancelled, and something was done before."""
         if self.rollback is not None or not self.undoable:
             return False
-        steps = self.steps.values()
-        if any(step.status in _GOING and not step.doubts for step in steps):
-            return False
-        failed = any(step.status in (Status.FAILED, Status.CANCELLED) for step in steps)
+        statuses = {step.status for step in self.steps.values()}
+        failed = not statuses.isdisjoint((Status.FAILED, Status.CANCELLED))
         return failed and any(self.steps[name].has_done_something for name in self.undoable)
 
     def _rolled_back(self, at: float) -> RunState:

@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -147,6 +147,24 @@ def dumps_by_name(value: Any) -> bytes:
         finally:
             for module in modules:
                 cloudpickle.register_pickle_by_value(module)
+
+
+def dumps_as_can_be(value: Any) -> bytes:
+    """Pickle a value by value, or by name where what is beside it cannot be pickled.
+
+    A module may hold a lock or a connection, and yet be there to be imported.
+
+    Raises
+    ------
+    Exception
+        Whatever cloudpickle raises of the value as it is.
+    """
+    try:
+        return dumps(value)
+    except Exception:
+        with suppress(Exception):
+            return dumps_by_name(value)
+        raise
 
 
 def _installed_folders() -> tuple[str, ...]:

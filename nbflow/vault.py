@@ -19,7 +19,7 @@ from nbflow.kept import Kept
 from nbflow.minutes import opened
 from nbflow.order import Keeping, Order
 from nbflow.reading import value_kept
-from nbflow.recollection import Library, Recollection, recollected
+from nbflow.recollection import Recollection, Shelf, recollected
 from nbflow.stepstate import StepState
 from nbflow.store import Store
 
@@ -38,7 +38,7 @@ class Vault:
         What has happened in those that began the task before.
     keeper
         Keeps results; None if nothing is kept.
-    library
+    shelf
         Gives values that are held.
     flush
         Tells of all that has happened so far.
@@ -55,7 +55,7 @@ class Vault:
         self._number = 0
         self._store: Store | None = None
         self._refusal = ""
-        self.library = Library(self._value)
+        self.shelf = Shelf(self._value)
         if order.keeping is not None:
             self._open(order.keeping)
 

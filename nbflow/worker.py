@@ -84,7 +84,7 @@ def _computed(order: Parcel, inputs: tuple[Any, ...], trial: Trial | None) -> En
     every_level = opened.sender != here()
     with ExitStack() as stack:
         vault = stack.enter_context(Vault(opened, stop))
-        results = Results([each for each in inputs if isinstance(each, Envelope)], vault.library)
+        results = Results([each for each in inputs if isinstance(each, Envelope)], vault.shelf)
         recorder = stack.enter_context(Recorder(opened.topic, opened.run, vault.leave))
         vault.flush = recorder.flush
         pad = stack.enter_context(captured(every_level=every_level))
@@ -128,7 +128,7 @@ class _Task:
         self.results = results
         self.recorder = recorder
         self.attempts = attempts
-        self.root = Scope(results, shared, vault.library)
+        self.root = Scope(results, shared, vault.shelf)
         self.envelope = Envelope()
         self._units_done = 0
         self._begun = time.perf_counter()

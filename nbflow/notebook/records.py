@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,13 +11,13 @@ from nbflow.deterministic import is_deterministic
 from nbflow.drive import Drive
 from nbflow.errors import NbflowError
 from nbflow.history import runs, status_of
+from nbflow.run import is_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     import pandas as pd
 
-_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 _MOST_OFFERED = 100
 
 
@@ -64,10 +63,10 @@ def is_id(text: str) -> bool:
 
     Examples
     --------
-    >>> is_id("20261121-203007-1a2b"), is_id("20261121-3")
+    >>> is_id("20261121-203007-1a2b3c4d"), is_id("20261121-3")
     (True, False)
     """
-    return _ID.fullmatch(text) is not None or text in Drive.living
+    return is_run_id(text) or text in Drive.living
 
 
 def ids(store: Any = None, statuses: Collection[str] = ()) -> Sequence[str]:

@@ -275,10 +275,10 @@ def test_evidence_is_the_same_in_a_bucket(evidence: Evidence) -> None:
     evidence.beat("first")
     assert again.is_alive(first)
     kept = evidence.store.save(1)
-    evidence.clear()
+    evidence.remove()
     assert again.claims(KEY) == list(again.receipts()) == again.left(2, 1) == []
     assert list(evidence.store.hashes()) == [kept.hash]
-    evidence.clear()
+    evidence.remove()
 
 
 def test_of_many_threads_one_has_the_claim_in_a_bucket(

@@ -126,9 +126,9 @@ def test_runs_do_not_see_each_other(evidence: Evidence) -> None:
     assert other.claim(KEY, claim_of("b"))
     other.leave(1, 1, "b", 0, b"theirs")
     assert evidence.left(1, 1) == []
-    evidence.clear()
+    evidence.remove()
     assert other.claims(KEY) == [claim_of("b")]
-    other.clear()
+    other.remove()
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_looking_makes_nothing(local: Evidence) -> None:
     assert local.claims(KEY) == local.left(1, 1) == local.doubts() == list(local.receipts()) == []
     assert local.receipt(KEY, 1) is None
     assert local.is_alive(claim_of("a", owner=ELSEWHERE))
-    local.clear()
+    local.remove()
     assert not Path(local.store.url).exists()
 
 
@@ -496,7 +496,7 @@ def test_a_receipt_is_any_bytes(packed: bytes) -> None:
     evidence.leave(0, 0, "a", 0, packed)
     assert evidence.receipt(KEY, 3) == packed
     assert evidence.left(0, 0) == [packed]
-    evidence.clear()
+    evidence.remove()
 
 
 def test_what_a_segment_has_left_comes_by_token_and_number(evidence: Evidence) -> None:
@@ -588,10 +588,10 @@ def test_claims_and_receipts_of_effects_are_on_the_disk_and_of_segments_not_yet(
     ]
 
 
-# --- clearing ---
+# --- removing ---
 
 
-def test_clearing_leaves_nothing_of_the_run_and_all_values(local: Evidence) -> None:
+def test_removing_leaves_nothing_of_the_run_and_all_values(local: Evidence) -> None:
     kept = local.store.save([1])
     local.claim(KEY, claim_of("a"))
     local.give_receipt(KEY, 1, b"paid")
@@ -605,13 +605,13 @@ def test_clearing_leaves_nothing_of_the_run_and_all_values(local: Evidence) -> N
     local.remove()
 
 
-CLEARING = """
+REMOVING = """
 while True:
     if not list(evidence.receipts()):
         for key in KEYS:
             assert evidence.claim(key, Claim(1, Owner.here(), "tcp://127.0.0.1:1", 0.0, "a"))
             evidence.give_receipt(key, 1, b"paid")
-    is_over = killed_at_the_next_line(evidence.clear)
+    is_over = killed_at_the_next_line(evidence.remove)
     assert evidence.doubts() == [], line
     assert len(list(evidence.receipts())) in (0, len(KEYS)), line
     if is_over:
@@ -621,15 +621,15 @@ print(line)
 """
 
 
-def test_clearing_that_was_killed_at_any_line_leaves_no_doubt(local: Evidence) -> None:
-    command = [sys.executable, "-c", AT_EACH_LINE + CLEARING, local.store.url]
+def test_removing_that_was_killed_at_any_line_leaves_no_doubt(local: Evidence) -> None:
+    command = [sys.executable, "-c", AT_EACH_LINE + REMOVING, local.store.url]
     ended = subprocess.run(command, check=True, capture_output=True, text=True)
     assert int(ended.stdout) > 20
     local.store.collect(grace=0)
     assert [path for path in Path(local.store.url).rglob("*") if path.is_file()] == []
 
 
-def test_clearing_goes_on_while_others_still_leave_something(local: Evidence) -> None:
+def test_removing_goes_on_while_others_still_leave_something(local: Evidence) -> None:
     stop = threading.Event()
 
     def straggle(token: str) -> int:
@@ -876,7 +876,7 @@ def test_a_read_only_disk_is_said_and_can_be_read(small_disk: Path) -> None:
     for ask in (
         lambda: local.claim(OTHER, claim_of("a")),
         lambda: local.leave(1, 1, "a", 0, b""),
-        local.clear,
+        local.remove,
     ):
         with pytest.raises(StoreError, match=r"it is not allowed .*Read-only"):
             ask()
@@ -895,7 +895,7 @@ def test_a_store_that_is_a_file_is_explained(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"there is a file where a folder .* Move the file"):
             ask()
     assert local.left(1, 1) == []
-    local.clear()
+    local.remove()
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -903,8 +903,8 @@ def test_after_the_end_nothing_that_was_sent_before_may_begin(evidence: Evidence
     assert not evidence.has_ended(1)
     evidence.end(2)
     assert [evidence.has_ended(epoch) for epoch in (1, 2, 3)] == [True, True, False]
-    # The end outlives what is cleared, and goes with all of it.
-    evidence.clear()
+    # The end outlives what segments have left, and goes with all of it.
+    evidence.forget_segments()
     assert evidence.has_ended(2)
     evidence.remove()
     assert not evidence.has_ended(2)

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from nbflow import FlowError, UnknownStepError, group, param, step
+from nbflow.run import is_run_id, new_run_id
 
 NL = "\n"
 
@@ -257,3 +258,10 @@ def test_an_unknown_step_suggests_the_right_one():
 def test_half_a_character_in_a_name_is_refused():
     with pytest.raises(FlowError, match="lone surrogate"):
         step(len, name="a\ud800b")
+
+
+def test_an_id_that_is_made_up_is_known_for_one() -> None:
+    assert is_run_id(new_run_id())
+    # As they were before.
+    assert is_run_id("20261121-203007-1a2b")
+    assert not is_run_id("20261121-3")

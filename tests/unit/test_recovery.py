@@ -7,7 +7,7 @@ from nbflow.drive import shapes
 from nbflow.events import DeadLetter, ElementRecords, Event, Status
 from nbflow.failure import recorded
 from nbflow.kept import Kept, KeptSpan
-from nbflow.recollection import GONE, Held, Library, recollected
+from nbflow.recollection import GONE, Held, Shelf, recollected
 from nbflow.recovery import decided, resumed
 from nbflow.state import RunState
 
@@ -280,14 +280,14 @@ def test_a_list_that_was_kept_as_one_is_read_once():
         read.append(kept)
         return ["a", "b", "c"]
 
-    library = Library(load_kept)
-    assert library.all_opened([Held(FILE, 2), "plain", Held(FILE, 0)]) == ["c", "plain", "a"]
+    shelf = Shelf(load_kept)
+    assert shelf.all_opened([Held(FILE, 2), "plain", Held(FILE, 0)]) == ["c", "plain", "a"]
     assert len(read) == 1
 
 
 def test_what_was_not_kept_says_so_when_it_is_read():
     with pytest.raises(RuntimeError, match="was not kept"):
-        Library(lambda kept: None).opened(GONE)
+        Shelf(lambda kept: None).opened(GONE)
 
 
 def test_what_stands_in_the_place_of_an_element_is_not_its_value():
