@@ -31,8 +31,7 @@ from types import (
 from typing import Any, Final, NamedTuple
 from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
-from nbflow.expression import ATOMS
-from nbflow.kinds import kind_of
+from nbflow.kinds import ATOMS, kind_of
 from nbflow.origin import installed_name, is_installed, own_source, version_of
 from nbflow.outline import type_name
 from nbflow.payload import _without_pickle

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from nbflow.expression import ATOMS
+from nbflow.kinds import ATOMS
 
 
 def own_copy(value: Any) -> Any:

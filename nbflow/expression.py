@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbflow.decision import Decision
 from nbflow.errors import FlowError, quoted
+from nbflow.kinds import ATOMS
 
 if TYPE_CHECKING:
     from nbflow.definition import Definition
@@ -338,10 +339,6 @@ def _holds_flow(value: Any, to_expression: Callable[[Any], Expression | None]) -
             seen.add(id(each))
             stack.extend(each.values() if isinstance(each, dict) else each)
     return False
-
-
-# Most of a long list is of these: they hold nothing and cannot be changed in place.
-ATOMS = frozenset({int, float, str, bool, bytes, complex, type(None)})
 
 
 def _lifted(value: Any, to_expression: Callable[[Any], Expression | None]) -> Expression | None:

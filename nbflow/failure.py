@@ -19,7 +19,7 @@ from typing import Any
 
 from nbflow.errors import RunError
 from nbflow.events import ErrorRecord
-from nbflow.expression import ATOMS
+from nbflow.kinds import ATOMS
 from nbflow.outline import valid
 from nbflow.places import places_of, traceback_from
 from nbflow.transfer import dumps

@@ -22,7 +22,6 @@ from nbflow.errors import (
     quoted,
 )
 from nbflow.expression import (
-    ATOMS,
     MISSING,
     Call,
     Const,
@@ -35,6 +34,7 @@ from nbflow.expression import (
     lifted,
 )
 from nbflow.feeding import fed, given
+from nbflow.kinds import ATOMS
 from nbflow.names import Names, named, united
 from nbflow.options import Options
 from nbflow.outline import outline

@@ -15,6 +15,8 @@ Kind: TypeAlias = Literal[
     "polars", "polars_column", "range", "record", "scalar", "series", "set",
 ]  # fmt: skip
 
+# Most of a long list is of these: they hold nothing and cannot be changed in place.
+ATOMS: Final = frozenset({int, float, str, bool, bytes, complex, type(None)})
 PLAIN: Final = frozenset({type(None), bool, int, float, str})
 _EXACT: Final[dict[type, Kind]] = {
     **dict.fromkeys(PLAIN, "scalar"), dict: "dict", list: "list", tuple: "list", range: "range",

@@ -17,7 +17,6 @@ from nbflow.decision import Decision
 from nbflow.definition import Definition
 from nbflow.errors import quoted
 from nbflow.expression import (
-    ATOMS,
     MISSING,
     Axis,
     Call,
@@ -35,6 +34,7 @@ from nbflow.expression import (
 )
 from nbflow.fingerprint import same_function
 from nbflow.flow import Flow
+from nbflow.kinds import ATOMS
 from nbflow.options import Options
 from nbflow.sealed import Sealed
 from nbflow.signature import Arity

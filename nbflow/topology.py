@@ -14,7 +14,6 @@ from typing import Any
 from nbflow.demand import Demands, Guard, demands_of
 from nbflow.errors import ParamError, quoted
 from nbflow.expression import (
-    ATOMS,
     MISSING,
     Axis,
     Choice,
@@ -32,6 +31,7 @@ from nbflow.expression import (
     parts_of,
 )
 from nbflow.fingerprint import same_value
+from nbflow.kinds import ATOMS
 from nbflow.names import numbered
 
 

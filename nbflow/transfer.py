@@ -18,7 +18,7 @@ from typing import Any
 
 import cloudpickle
 
-from nbflow.expression import ATOMS
+from nbflow.kinds import ATOMS
 
 PROTOCOL = 5
 
