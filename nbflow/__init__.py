@@ -14,8 +14,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from nbflow.compose import branch, chain, chord, chunks, group, starmap, switch
-from nbflow.context import context
+from nbflow.algebra.compose import branch, chain, chord, chunks, group, starmap, switch
+from nbflow.algebra.context import context
+from nbflow.algebra.flow import Flow
+from nbflow.algebra.retry import Retry, TryAgain
+from nbflow.algebra.step import Step, param, step
 from nbflow.errors import (
     ClusterError,
     CycleError,
@@ -33,15 +36,12 @@ from nbflow.errors import (
     UnknownStepError,
     UnsupportedError,
 )
-from nbflow.flow import Flow
-from nbflow.retry import Retry, TryAgain
-from nbflow.step import Step, param, step
 
 if TYPE_CHECKING:
-    from nbflow.cluster import connect
-    from nbflow.history import load, runs
-    from nbflow.pruning import prune
-    from nbflow.run import Run, last_run
+    from nbflow.running.cluster import connect
+    from nbflow.running.history import load, runs
+    from nbflow.running.pruning import prune
+    from nbflow.running.run import Run, last_run
 
 __all__ = [  # noqa: RUF022 - grouped as a table of contents
     # Define
@@ -88,12 +88,12 @@ __all__ = [  # noqa: RUF022 - grouped as a table of contents
 
 # What needs dask is loaded when it is first asked for.
 _LAZY = {
-    "connect": "nbflow.cluster",
-    "last_run": "nbflow.run",
-    "load": "nbflow.history",
-    "prune": "nbflow.pruning",
-    "runs": "nbflow.history",
-    "Run": "nbflow.run",
+    "connect": "nbflow.running.cluster",
+    "last_run": "nbflow.running.run",
+    "load": "nbflow.running.history",
+    "prune": "nbflow.running.pruning",
+    "runs": "nbflow.running.history",
+    "Run": "nbflow.running.run",
 }
 
 

@@ -27,7 +27,7 @@ from nbflow.notebook.arguments import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nbflow.run import Run
+    from nbflow.running.run import Run
 
 _MOST_REASONS = 50
 
@@ -126,8 +126,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
-    from nbflow.launch import submit, wait_for_end
     from nbflow.notebook.source import flow_from
+    from nbflow.running.launch import submit, wait_for_end
 
     flow = flow_from(given.flow)
     _connect(given)
@@ -166,8 +166,8 @@ def _runs(given: argparse.Namespace) -> int:
 
 
 def _load(given: argparse.Namespace) -> int:
-    from nbflow.history import load
     from nbflow.notebook.report import report
+    from nbflow.running.history import load
 
     run = load(given.run, given.store)
     print(report(run.flow, run.state).text)
@@ -176,9 +176,9 @@ def _load(given: argparse.Namespace) -> int:
 
 
 def _resume(given: argparse.Namespace) -> int:
-    from nbflow.history import load
-    from nbflow.launch import wait_for_end
     from nbflow.notebook.source import flow_from
+    from nbflow.running.history import load
+    from nbflow.running.launch import wait_for_end
 
     flow = None if given.flow is None else flow_from(given.flow)
     stopped = load(given.run, given.store)
@@ -194,7 +194,7 @@ def _resume(given: argparse.Namespace) -> int:
 
 
 def _resolve(given: argparse.Namespace) -> int:
-    from nbflow.history import load
+    from nbflow.running.history import load
 
     run = load(given.run, given.store)
     if given.completed is not None:
@@ -218,9 +218,9 @@ def _literal(text: str) -> object:
 
 
 def _undo(given: argparse.Namespace) -> int:
-    from nbflow.history import load
-    from nbflow.launch import wait_for_end
     from nbflow.notebook.report import report
+    from nbflow.running.history import load
+    from nbflow.running.launch import wait_for_end
 
     done = load(given.run, given.store)
     _connect(given)
@@ -232,15 +232,15 @@ def _undo(given: argparse.Namespace) -> int:
 
 
 def _connect(given: argparse.Namespace) -> None:
-    from nbflow.cluster import connect
+    from nbflow.running.cluster import connect
 
     if given.workers is not None:
         connect(n_workers=given.workers)
 
 
 def _tick(given: argparse.Namespace) -> int:
-    from nbflow.archive import Archive
-    from nbflow.clock import tick
+    from nbflow.record.archive import Archive
+    from nbflow.running.clock import tick
 
     refused: list[str] = []
 
@@ -264,7 +264,7 @@ def _print_outcome(run: Run) -> None:
     import pandas as pd
 
     from nbflow.notebook.appearance import seen, shown
-    from nbflow.tables import to_frame
+    from nbflow.values.tables import to_frame
 
     table = run.steps.drop(columns=["started", "worker"])
     table["status"] = [shown(each).value for each in seen(run.state).steps.values()]

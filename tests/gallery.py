@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 
 from nbflow import Flow, Step, step
-from nbflow.events import ElementRecords, ErrorRecord, Event, Status
-from nbflow.preview import preview
-from nbflow.state import RunState, Shape
+from nbflow.record.events import ElementRecords, ErrorRecord, Event, Status
+from nbflow.record.state import RunState, Shape
+from nbflow.values.preview import preview
 
 HOSTILE = [
     '<b onclick="x()">"bold"</b>',

@@ -6,14 +6,14 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nbflow.events import Status
 from nbflow.notebook.style import SEVERITY, Mark, Shown
-from nbflow.stepstate import StepState
+from nbflow.record.events import Status
+from nbflow.record.stepstate import StepState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nbflow.state import RunState
+    from nbflow.record.state import RunState
 
 _STOPPED = frozenset({Status.RUNNING, Status.RETRYING})
 
@@ -23,8 +23,8 @@ def seen(state: RunState) -> RunState:
 
     Examples
     --------
-    >>> from nbflow.events import Event
-    >>> from nbflow.state import RunState, Shape
+    >>> from nbflow.record.events import Event
+    >>> from nbflow.record.state import RunState, Shape
     >>> state = RunState.planned("r1", "etl", {"load": Shape()}, 0.0)
     >>> events = [Event(step, Status(status), 1.0) for step, status in
     ...           [("load", "running"), ("", "interrupted")]]

@@ -13,7 +13,7 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from nbflow.expression import (
+from nbflow.algebra.expression import (
     Axis,
     Choice,
     Const,
@@ -29,9 +29,9 @@ from nbflow.expression import (
 from nbflow.notebook.wording import count, described
 
 if TYPE_CHECKING:
-    from nbflow.decision import Decision
-    from nbflow.demand import Guard
-    from nbflow.topology import Topology
+    from nbflow.algebra.decision import Decision
+    from nbflow.algebra.demand import Guard
+    from nbflow.algebra.topology import Topology
 
 NOTHING = "nothing"
 
@@ -276,7 +276,7 @@ def case_of(decision: Decision, arm: int) -> str:
 
     Examples
     --------
-    >>> from nbflow.decision import Decision
+    >>> from nbflow.algebra.decision import Decision
     >>> kinds = Decision("kind", ("csv", 3, int), default=True)
     >>> [case_of(kinds, arm) for arm in range(4)]
     ['csv', '3', 'int', 'default']

@@ -10,14 +10,14 @@ from typing import Any
 from IPython import get_ipython
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
-from nbflow.drive import Drive
+from nbflow.algebra.flow import Composable, Flow
 from nbflow.errors import NbflowError
-from nbflow.flow import Composable, Flow
-from nbflow.history import load
 from nbflow.notebook import records
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
 from nbflow.notebook.line import names_of
-from nbflow.run import Run, last_run
+from nbflow.running.drive import Drive
+from nbflow.running.history import load
+from nbflow.running.run import Run, last_run
 
 # Which runs a command may be about, by status.
 _WANTED = {

@@ -12,7 +12,6 @@ import graphviz
 from graphviz.quoting import NoHtml
 
 from nbflow.errors import FlowError, did_you_mean, quoted
-from nbflow.events import Status
 from nbflow.notebook import style
 from nbflow.notebook.appearance import seen as as_seen
 from nbflow.notebook.appearance import shown
@@ -32,14 +31,15 @@ from nbflow.notebook.telling import (
 )
 from nbflow.notebook.undoing import way_back
 from nbflow.notebook.wording import printable
+from nbflow.record.events import Status
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from nbflow.flow import Flow
+    from nbflow.algebra.flow import Flow
     from nbflow.notebook.figure import Arrow, Figure, Frame, Scene
-    from nbflow.state import RunState
-    from nbflow.stepstate import StepState
+    from nbflow.record.state import RunState
+    from nbflow.record.stepstate import StepState
 
 _TITLE = 32
 _DIAMOND = 22

@@ -11,8 +11,8 @@ from nbflow.notebook.wording import count, counted, printable, without_addresses
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nbflow.events import ElementRecords
-    from nbflow.stepstate import StepState
+    from nbflow.record.events import ElementRecords
+    from nbflow.record.stepstate import StepState
 
 _MOST = 20
 _NAME, _INPUT, _ERROR = 40, 80, 160

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from nbflow.expression import (
+from nbflow.algebra.expression import (
     Choice,
     Const,
     Expression,
@@ -24,8 +24,8 @@ from nbflow.notebook.wording import count, counted, described
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping, Sequence
 
-    from nbflow.demand import Guard
-    from nbflow.topology import Topology
+    from nbflow.algebra.demand import Guard
+    from nbflow.algebra.topology import Topology
 
 L = TypeVar("L", Const, ParamRef)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nbflow.algebra.topology import axis_identity
 from nbflow.notebook.figure import Frame
-from nbflow.topology import axis_identity
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from nbflow.expression import Axis, Cap
-    from nbflow.topology import Topology
+    from nbflow.algebra.expression import Axis, Cap
+    from nbflow.algebra.topology import Topology
 
 
 @dataclass(frozen=True, slots=True, eq=False)

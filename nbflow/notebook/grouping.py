@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbflow.expression import ParamRef
+from nbflow.algebra.expression import ParamRef
 from nbflow.notebook.feeds import leaves_of
 from nbflow.notebook.stacks import Links, Strand, alike, depths
 from nbflow.notebook.traits import traits
@@ -13,8 +13,8 @@ from nbflow.notebook.wording import count, counted
 if TYPE_CHECKING:
     from collections.abc import Collection, Hashable, Iterable, Sequence
 
+    from nbflow.algebra.topology import Topology
     from nbflow.notebook.arms import Wires
-    from nbflow.topology import Topology
 
 SIDE_BY_SIDE = 8
 CROWDED = 150

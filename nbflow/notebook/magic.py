@@ -16,13 +16,9 @@ from IPython.core.magic import (
 )
 from IPython.display import display
 
-from nbflow import history
+from nbflow.algebra.flow import Composable, Flow
 from nbflow.deterministic import is_deterministic
-from nbflow.drive import Drive
 from nbflow.errors import NbflowError, RunError, quoted
-from nbflow.events import Status
-from nbflow.flow import Composable, Flow
-from nbflow.launch import wait_for_end
 from nbflow.notebook import line as lines
 from nbflow.notebook import records
 from nbflow.notebook.arguments import (
@@ -35,7 +31,11 @@ from nbflow.notebook.arguments import (
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
 from nbflow.notebook.completion import flow_matcher
 from nbflow.notebook.telling import retrying
-from nbflow.run import Run, last_run
+from nbflow.record.events import Status
+from nbflow.running import history
+from nbflow.running.drive import Drive
+from nbflow.running.launch import wait_for_end
+from nbflow.running.run import Run, last_run
 
 
 @magics_class
@@ -174,13 +174,13 @@ class FlowMagics(Magics):
         return _run_named(given.run, names).replay(given.step)
 
     def _result(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Any:
-        from nbflow.tables import to_frame
+        from nbflow.values.tables import to_frame
 
         run = _run_named(given.run, names)
         return to_frame(run.result()) if given.step is None else run[given.step]
 
     def _connect(self, given: argparse.Namespace, names: Mapping[str, Any]) -> None:
-        from nbflow.cluster import connect, slots_of
+        from nbflow.running.cluster import connect, slots_of
 
         options = {"n_workers": given.workers, "threads_per_worker": given.threads}
         address = names.get(given.address, given.address) if given.address else None

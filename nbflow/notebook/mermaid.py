@@ -11,7 +11,7 @@ from nbflow.notebook.wording import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from nbflow.flow import Flow
+    from nbflow.algebra.flow import Flow
     from nbflow.notebook.figure import Figure, Scene
 
 _TITLE = 40

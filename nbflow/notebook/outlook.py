@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbflow.events import Status
 from nbflow.notebook.wording import count, printable, timeless
-from nbflow.saga import still_to_undo
+from nbflow.record.events import Status
 
 if TYPE_CHECKING:
-    from nbflow.state import RunState
+    from nbflow.record.state import RunState
 
 _LONGEST = 600
 
@@ -26,8 +25,8 @@ def outlook(state: RunState, *, deterministic: bool) -> str:
 
     Examples
     --------
-    >>> from nbflow.events import Event
-    >>> from nbflow.state import RunState, Shape
+    >>> from nbflow.record.events import Event
+    >>> from nbflow.record.state import RunState, Shape
     >>> state = RunState.planned("r1", "etl", {"load": Shape()}, 0.0)
     >>> state = state.apply([Event("", Status.INTERRUPTED, 1.0, reason="the kernel died")])
     >>> outlook(state, deterministic=True)
@@ -42,7 +41,11 @@ def outlook(state: RunState, *, deterministic: bool) -> str:
     if state.rollback is None:
         return printable(reason, _LONGEST)
     entries = state.rollback.entries
-    done = len(entries) - len(still_to_undo(state.rollback, state))
+    done = sum(
+        (undoing := state.steps[name].undone.get(number)) is not None
+        and undoing.status is Status.COMPENSATED
+        for name, number in entries
+    )
     if not state.status.final:
         return f"rolling back: {count(done)} of {count(len(entries))} undone"
     if reason:

@@ -18,8 +18,8 @@ from nbflow.notebook.wording import counted, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nbflow.flow import Flow
-    from nbflow.state import RunState
+    from nbflow.algebra.flow import Flow
+    from nbflow.record.state import RunState
 
 _ALT = 400
 # To this share of its size a picture may shrink; more would be illegible, and it scrolls.

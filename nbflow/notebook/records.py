@@ -6,12 +6,12 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from nbflow.archive import Archive
 from nbflow.deterministic import is_deterministic
-from nbflow.drive import Drive
 from nbflow.errors import NbflowError
-from nbflow.history import runs, status_of
-from nbflow.run import is_run_id
+from nbflow.record.archive import Archive
+from nbflow.running.drive import Drive
+from nbflow.running.history import runs, status_of
+from nbflow.running.run import is_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

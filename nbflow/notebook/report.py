@@ -20,8 +20,8 @@ from nbflow.notebook.undoing import Undone, undone
 from nbflow.notebook.wording import count, counted, duration, printable
 
 if TYPE_CHECKING:
-    from nbflow.flow import Flow
-    from nbflow.state import RunState
+    from nbflow.algebra.flow import Flow
+    from nbflow.record.state import RunState
 
 _NAME = 64
 # A longer table is folded away, so that the picture and what failed stay in view.
@@ -47,7 +47,7 @@ class Report:
 
     Examples
     --------
-    >>> from nbflow.state import RunState, Shape
+    >>> from nbflow.record.state import RunState, Shape
     >>> state = RunState.planned("r1", "etl", {"load": Shape()}, 0.0)
     >>> report(None, state, deterministic=True)
     ◐ etl: running, 1 step (1 pending)

@@ -23,7 +23,7 @@ from nbflow.notebook.wording import count, counted, printable
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from nbflow.topology import Topology
+    from nbflow.algebra.topology import Topology
 
 _NAMED = 2
 _NAME = 20

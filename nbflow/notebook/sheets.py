@@ -10,7 +10,7 @@ from nbflow.notebook.wording import dimensions, paragraph, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from nbflow.preview import Preview
+    from nbflow.values.preview import Preview
 
 MUTED = "opacity: 0.7"
 # JupyterLab aligns everything to the right, plain pages to the left.
@@ -39,7 +39,7 @@ def preview(seen: Preview) -> Markup:
 
     Examples
     --------
-    >>> from nbflow.preview import preview as look
+    >>> from nbflow.values.preview import preview as look
     >>> "<td" in preview(look([{"city": "Oslo"}]))
     True
     """

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nbflow.algebra.flow import Composable, Flow
 from nbflow.errors import FlowError, did_you_mean, quoted
-from nbflow.flow import Composable, Flow
 
 
 def flow_from(spec: str) -> Flow:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from nbflow.events import ErrorRecord, Status
 from nbflow.notebook.appearance import shown as appearance
 from nbflow.notebook.elements import elements
 from nbflow.notebook.figure import numbered
@@ -35,8 +34,9 @@ from nbflow.notebook.wording import (
     timeless,
     without_addresses,
 )
-from nbflow.state import RunState
-from nbflow.stepstate import StepState
+from nbflow.record.events import ErrorRecord, Status
+from nbflow.record.state import RunState
+from nbflow.record.stepstate import StepState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -89,7 +89,7 @@ def table(state: RunState, *, deterministic: bool = False) -> Markup:
 
     Examples
     --------
-    >>> from nbflow.state import Shape
+    >>> from nbflow.record.state import Shape
     >>> state = RunState.planned("r1", "etl", {"load": Shape()}, 0.0)
     >>> "○ pending" in table(state)
     True

@@ -12,7 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
-from nbflow.events import Status
+from nbflow.record.events import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbflow.events import Status
+from nbflow.record.events import Status
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from nbflow.notebook.figure import Arrow, Scene
-    from nbflow.stepstate import StepState
+    from nbflow.record.stepstate import StepState
 
 _WITHOUT = frozenset({Status.SKIPPED, Status.CANCELLED})
 _BEGUN = frozenset(Status) - _WITHOUT - {Status.PENDING}

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from nbflow.events import ErrorRecord, Status
 from nbflow.notebook.appearance import counts, shown
 from nbflow.notebook.figure import numbered
 from nbflow.notebook.style import LOOKS, Mark, Shown
@@ -20,7 +19,8 @@ from nbflow.notebook.wording import (
     timeless,
     without_addresses,
 )
-from nbflow.stepstate import StepState
+from nbflow.record.events import ErrorRecord, Status
+from nbflow.record.stepstate import StepState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

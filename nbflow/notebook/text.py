@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nbflow.events import Status
-from nbflow.expression import Node, ParamRef, leaves, parts_of
+from nbflow.algebra.expression import Node, ParamRef, leaves, parts_of
 from nbflow.notebook.appearance import counts, seen, shown
 from nbflow.notebook.arms import Wires, wires
 from nbflow.notebook.figure import at_once, numbered
@@ -31,14 +30,15 @@ from nbflow.notebook.telling import (
 from nbflow.notebook.traits import chunked, traits
 from nbflow.notebook.undoing import undone
 from nbflow.notebook.wording import count, counted, dimensions, duration, printable
-from nbflow.state import RunState
-from nbflow.stepstate import StepState
+from nbflow.record.events import Status
+from nbflow.record.state import RunState
+from nbflow.record.stepstate import StepState
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from nbflow.flow import Flow
-    from nbflow.topology import Topology
+    from nbflow.algebra.flow import Flow
+    from nbflow.algebra.topology import Topology
 
 _NAME = 48
 _CASE = 24

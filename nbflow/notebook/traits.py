@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nbflow.callables import natural_name
+from nbflow.algebra.callables import natural_name
 from nbflow.notebook.wording import count, duration, printable
 
 if TYPE_CHECKING:
-    from nbflow.expression import Axis, Call
+    from nbflow.algebra.expression import Axis, Call
 
 _NAME = 20
 _NAMED = 2

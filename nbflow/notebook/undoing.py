@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nbflow.events import Status
 from nbflow.notebook.telling import labels_of
 from nbflow.notebook.traits import undoer
-from nbflow.stepstate import Undoing
+from nbflow.record.events import Status
+from nbflow.record.stepstate import Undoing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from nbflow.flow import Flow
+    from nbflow.algebra.flow import Flow
     from nbflow.notebook.figure import Scene
-    from nbflow.state import RunState
+    from nbflow.record.state import RunState
 
 # More arrows than these would hide the picture; the colours still tell.
 _MOST_ARROWS = 40

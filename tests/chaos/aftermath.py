@@ -7,7 +7,7 @@ from typing import Any
 from chaos.stage import Stage
 
 import nbflow
-from nbflow.flow import Flow
+from nbflow.algebra.flow import Flow
 
 _SECONDS = 40.0
 # A run is in doubt about one step after the other, at most.

@@ -16,6 +16,7 @@ from chaos.stage import Stage
 from distributed import Client
 
 import nbflow
+from nbflow.running import cluster as clusters
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,7 +24,7 @@ def _armed() -> Iterator[None]:
     """Let this process look for faults, and close the shared cluster in the end."""
     faults.arm()
     yield
-    nbflow.cluster.close_own()
+    clusters.close_own()
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def cluster(stage: Stage) -> Iterator[Client]:
         stage.until_idle(client)
     except AssertionError:
         # The next test shall not suffer for it.
-        nbflow.cluster.close_own()
+        clusters.close_own()
         raise
 
 
@@ -113,7 +114,7 @@ def fragile() -> Iterator[Client]:
 def _another(n_workers: int) -> Iterator[Client]:
     options: dict[str, Any] = {"n_workers": n_workers, "threads_per_worker": 1}
     with (
-        nbflow.cluster.LocalCluster(
+        clusters.LocalCluster(
             host="127.0.0.1", dashboard_address="127.0.0.1:0", preload=PRELOAD, **options
         ) as cluster,
         Client(cluster, set_as_default=False) as client,

@@ -20,8 +20,8 @@ from secrets import token_hex
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from nbflow import database
-from nbflow.folder import Folder
+from nbflow.journal import database
+from nbflow.store.folder import Folder
 
 # What the writes to the journal are called, among the paths in the store.
 COMMIT = "journal commit"

@@ -14,7 +14,7 @@ from typing import Any
 from chaos.stage import enter
 
 from nbflow import step
-from nbflow.flow import Flow
+from nbflow.algebra.flow import Flow
 
 # So much makes a result large enough for a file of its own.
 _LONG = 9_000

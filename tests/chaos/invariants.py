@@ -12,15 +12,15 @@ from typing import Any
 
 from chaos.stage import Stage
 
-from nbflow.events import Event, Status
-from nbflow.evidence import Evidence
-from nbflow.history import recorded_state, status_of
-from nbflow.journal import Entry, Journal
-from nbflow.minutes import opened
-from nbflow.run import Run
-from nbflow.state import RunState
-from nbflow.store import Store
-from nbflow.turns import Resolved, Resumed
+from nbflow.journal.journal import Entry, Journal
+from nbflow.record.events import Event, Status
+from nbflow.record.minutes import opened
+from nbflow.record.state import RunState
+from nbflow.record.turns import Resolved, Resumed
+from nbflow.running.history import recorded_state, status_of
+from nbflow.running.run import Run
+from nbflow.store.evidence import Evidence
+from nbflow.store.store import Store
 
 STRICT = True
 

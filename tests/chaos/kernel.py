@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import psutil
 from chaos.stage import Stage
 
-from nbflow.cluster import _PRELOAD
+from nbflow.running.cluster import _PRELOAD
 
 TESTS = Path(__file__).parent.parent
 # A worker of a kernel's own cluster looks for faults too.

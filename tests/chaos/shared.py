@@ -8,6 +8,7 @@ from chaos.kernel import PRELOAD
 from distributed import Client
 
 import nbflow
+from nbflow.running import cluster as clusters
 
 _OPTIONS: dict[str, Any] = {"n_workers": 2, "threads_per_worker": 1, "preload": PRELOAD}
 
@@ -19,6 +20,6 @@ def shared() -> Client:
         client.wait_for_workers(2, timeout=5)
     except TimeoutError:
         # Now and then a nanny of Dask starts no new worker.
-        nbflow.cluster.close_own()
+        clusters.close_own()
         client = nbflow.connect(**_OPTIONS)
     return client

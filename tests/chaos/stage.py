@@ -17,9 +17,9 @@ from typing import Any
 from distributed import Client
 
 import nbflow
-from nbflow.archive import Archive
-from nbflow.history import loaded
-from nbflow.journal import Journal
+from nbflow.journal.journal import Journal
+from nbflow.record.archive import Archive
+from nbflow.running.history import loaded
 
 # Longer than anything here takes, and shorter than the time-out of a test.
 PATIENCE = 20.0

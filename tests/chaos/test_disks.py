@@ -19,7 +19,8 @@ from chaos.stage import Stage
 from distributed import Client
 
 import nbflow
-from nbflow import journal, step
+from nbflow import step
+from nbflow.journal import journal
 
 pytestmark = pytest.mark.timeout(90)
 

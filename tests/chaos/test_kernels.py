@@ -14,7 +14,7 @@ from chaos.stage import Stage
 from distributed import Client
 
 import nbflow
-from nbflow.journal import Journal
+from nbflow.journal.journal import Journal
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -103,7 +103,7 @@ def test_a_run_taken_by_force_is_driven_by_one_and_the_other_says_so(
 # A lease that is over soon, so that the test need not wait for half a minute.
 SHORT_LEASE = """
 from pathlib import Path
-from nbflow import journal
+from nbflow.journal import journal
 journal._known[Path(os.path.realpath(store))] = journal.Journal(store, lease=1.0, beat=0.2)
 """
 

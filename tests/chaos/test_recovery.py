@@ -33,7 +33,7 @@ from distributed import Client
 
 import nbflow
 from nbflow import branch, step
-from nbflow.flow import Flow
+from nbflow.algebra.flow import Flow
 
 pytestmark = pytest.mark.timeout(90)
 

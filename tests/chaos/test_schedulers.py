@@ -19,7 +19,7 @@ from chaos.stage import Stage
 from distributed import Client
 
 import nbflow
-from nbflow import drive, pulse
+from nbflow.running import drive, pulse
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -218,7 +218,7 @@ def test_when_all_workers_are_gone_it_is_said_and_a_new_one_goes_on(
     assert (stage.counts()["charge"], stage.counts()["notify"]) == (1, 1)
 
 
-LOSE = "nbflow.cluster.CONNECT_SECONDS = 1.0; c.cluster.sync(c.cluster.scheduler.close)"
+LOSE = "nbflow.running.cluster.CONNECT_SECONDS = 1.0; c.cluster.sync(c.cluster.scheduler.close)"
 
 
 @row("28-M4")

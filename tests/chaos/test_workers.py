@@ -28,6 +28,7 @@ from distributed import Client
 
 import nbflow
 from nbflow import group
+from nbflow.running import cluster as clusters
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -265,7 +266,7 @@ def test_a_pure_step_that_died_with_its_worker_runs_again_by_itself(
 def test_an_effect_that_needs_more_memory_than_there_is_is_begun_once(stage: Stage) -> None:
     options: dict[str, Any] = {"memory_limit": "500MB", "n_workers": 1, "threads_per_worker": 1}
     with (
-        nbflow.cluster.LocalCluster(
+        clusters.LocalCluster(
             host="127.0.0.1", dashboard_address="127.0.0.1:0", **options
         ) as small,
         Client(small, set_as_default=False) as client,

@@ -25,7 +25,7 @@ from nbflow import (
     step,
     switch,
 )
-from nbflow.run import Run
+from nbflow.running.run import Run
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("client")]
 

@@ -15,7 +15,8 @@ from tally import Tally
 
 import nbflow
 from nbflow import branch, step
-from nbflow.store import Store
+from nbflow.running import cluster as clusters
+from nbflow.store.store import Store
 
 pytestmark = [pytest.mark.timeout(90)]
 
@@ -60,8 +61,8 @@ def test_a_step_can_ask_for_it_and_refuse_it(client: Client, tmp_path: Path) -> 
 
 def loaded(run: nbflow.Run, store: Path) -> nbflow.Run:
     """Load a run as another process would."""
-    from nbflow.archive import Archive
-    from nbflow.history import loaded as read
+    from nbflow.record.archive import Archive
+    from nbflow.running.history import loaded as read
 
     return read(run.id, Archive.of(store))
 
@@ -195,7 +196,7 @@ def test_the_loss_of_a_worker_repeats_nothing_that_is_kept(client: Client, tmp_p
             os._exit(1)
         return n
 
-    with nbflow.cluster.LocalCluster(
+    with clusters.LocalCluster(
         host="127.0.0.1", dashboard_address="127.0.0.1:0", n_workers=2, threads_per_worker=1
     ) as cluster:
         own = nbflow.connect(cluster)
@@ -207,7 +208,7 @@ def test_the_loss_of_a_worker_repeats_nothing_that_is_kept(client: Client, tmp_p
 
 
 def test_a_run_in_memory_of_one_process(client: Client) -> None:
-    with nbflow.cluster.LocalCluster(
+    with clusters.LocalCluster(
         processes=False, n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0"
     ) as cluster:
         own = nbflow.connect(cluster)

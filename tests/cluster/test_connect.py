@@ -18,8 +18,8 @@ import pytest
 from distributed import Client, LocalCluster
 
 import nbflow
-from nbflow import cluster as clusters
 from nbflow import group, step
+from nbflow.running import cluster as clusters
 
 pytestmark = [pytest.mark.timeout(90)]
 

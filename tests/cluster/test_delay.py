@@ -15,7 +15,7 @@ from tally import Tally
 
 import nbflow
 from nbflow import FlowError, Retry, TryAgain, param, step
-from nbflow.events import Event, Status
+from nbflow.record.events import Event, Status
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -19,9 +19,9 @@ from distributed import Client, LocalCluster
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbflow import claim, desk, slot
-from nbflow.desk import Line, Spans
 from nbflow.errors import ClusterError, RunCancelledError, RunError
+from nbflow.worker import claim, desk, slot
+from nbflow.worker.desk import Line, Spans
 
 pytestmark = [pytest.mark.timeout(120)]
 
@@ -264,7 +264,7 @@ def test_outside_of_a_task_there_is_no_desk() -> None:
 
 def test_a_scheduler_without_a_desk_is_reported_and_its_workers_live() -> None:
     def ask() -> Any:
-        from nbflow import claim, slot
+        from nbflow.worker import claim, slot
 
         with slot.waiting():
             pass
@@ -287,7 +287,7 @@ def test_a_scheduler_without_a_desk_is_reported_and_its_workers_live() -> None:
 
 def lane(queue: str, number: int, total: int, lanes: int, wanted: int | None) -> Any:
     def work() -> list[tuple[int, int]]:
-        from nbflow import claim
+        from nbflow.worker import claim
 
         token, spans = uuid4().hex, []
         while (span := claim.take(queue, number, token, total, lanes, wanted)) is not None:
@@ -342,7 +342,7 @@ def test_a_lane_whose_worker_dies_is_given_its_spans_again(fragile: Client, tmp_
     folder, name = str(tmp_path), uuid4().hex
 
     def work(number: int) -> list[int]:
-        from nbflow import claim
+        from nbflow.worker import claim
 
         token, numbers = uuid4().hex, []
         while (span := claim.take(name, number, token, 60, 2, 4)) is not None:
@@ -384,7 +384,7 @@ def test_a_run_of_a_task_that_counts_no_more_is_given_nothing(strict: Client) ->
         from distributed import get_worker
         from distributed.worker import thread_state
 
-        from nbflow import claim
+        from nbflow.worker import claim
 
         ours = get_worker().state.tasks[thread_state.key]
         stale = (ours.key, ours.run_id - 1)
@@ -417,7 +417,7 @@ def test_a_cluster_that_is_restarted_has_no_queues_and_no_holders(
 
 def alone(lock: str, folder: str) -> Any:
     def work() -> bool:
-        from nbflow import claim
+        from nbflow.worker import claim
 
         with claim.holding(lock):
             os.close(os.open(f"{folder}/inside", os.O_CREAT | os.O_EXCL))
@@ -437,7 +437,7 @@ def test_a_lock_has_one_holder_at_a_time(ready: Client, tmp_path: Path) -> None:
 
 def test_locks_of_other_names_do_not_wait(ready: Client) -> None:
     def work() -> bool:
-        from nbflow import claim
+        from nbflow.worker import claim
 
         with claim.holding("a"), claim.holding("b"):
             return True
@@ -447,7 +447,7 @@ def test_locks_of_other_names_do_not_wait(ready: Client) -> None:
 
 def blocker(lock: str, folder: str) -> Any:
     def work() -> None:
-        from nbflow import claim
+        from nbflow.worker import claim
 
         with claim.holding(lock):
             Path(folder, f"held-{os.getpid()}").touch()
@@ -461,7 +461,7 @@ def test_first_come_first_served_over_workers(strict: Client, tmp_path: Path) ->
     lock, order, folder = uuid4().hex, tmp_path / "order", str(tmp_path)
 
     def work(number: int) -> None:
-        from nbflow import claim
+        from nbflow.worker import claim
 
         with claim.holding(lock), Path(folder, "order").open("a") as file:
             file.write(f"{number} ")
@@ -481,7 +481,7 @@ def test_an_exception_within_frees_the_lock(ready: Client) -> None:
     lock = uuid4().hex
 
     def fail() -> None:
-        from nbflow import claim
+        from nbflow.worker import claim
 
         with claim.holding(lock):
             raise KeyError("mine")
@@ -496,7 +496,7 @@ def test_who_is_cancelled_while_waiting_gives_up(ready: Client, tmp_path: Path) 
     lock, folder = uuid4().hex, str(tmp_path)
 
     def work() -> None:
-        from nbflow import claim
+        from nbflow.worker import claim
 
         with claim.holding(lock, cancelled=Path(folder, "cancelled").exists):
             raise AssertionError
@@ -522,7 +522,7 @@ def test_the_lock_of_a_worker_that_dies_is_free(fragile: Client, tmp_path: Path)
 
     # Two in line on the worker that dies, and one between them on the other.
     def work(name: str) -> str:
-        from nbflow import claim
+        from nbflow.worker import claim
 
         with claim.holding(lock):
             Path(folder, name).touch()
@@ -587,7 +587,7 @@ def test_locks_within_locks(strict: Client, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(slot, "_MOST_AWAY", 1)
 
     def work(number: int) -> None:
-        from nbflow import claim, slot
+        from nbflow.worker import claim, slot
 
         first, second = [("a", "b"), ("b", "c"), ("a", "c")][number % 3]
         with claim.holding(first), claim.holding(second):
@@ -620,7 +620,7 @@ def assert_idle(client: Client) -> None:
 
 def waits(folder: str, name: str) -> Any:
     def work() -> None:
-        from nbflow import slot
+        from nbflow.worker import slot
 
         with slot.waiting():
             Path(folder, name).touch()
@@ -665,7 +665,7 @@ def test_a_task_that_has_waited_uses_a_slot_again(strict: Client) -> None:
     crowd().most = 0
 
     def work() -> None:
-        from nbflow import slot
+        from nbflow.worker import slot
 
         for _ in range(3):
             with sys.modules["nbflow_test_crowd"]:
@@ -682,7 +682,7 @@ def test_a_task_that_has_waited_counts_as_running_again(strict: Client, tmp_path
     folder = str(tmp_path)
 
     def work(name: str) -> None:
-        from nbflow import slot
+        from nbflow.worker import slot
 
         with slot.waiting():
             pass
@@ -706,7 +706,7 @@ def test_waiting_within_waiting_and_after_it(strict: Client) -> None:
     def work() -> list[bool]:
         from distributed.threadpoolexecutor import thread_state
 
-        from nbflow import slot
+        from nbflow.worker import slot
 
         seen = []
         for _ in range(2):
@@ -725,7 +725,7 @@ def test_waiting_after_a_secession_of_the_step_itself(strict: Client) -> None:
     def work() -> bool:
         import distributed
 
-        from nbflow import slot
+        from nbflow.worker import slot
 
         distributed.secede()
         with slot.waiting():
@@ -737,7 +737,7 @@ def test_waiting_after_a_secession_of_the_step_itself(strict: Client) -> None:
 
 def test_an_exception_while_waiting_gives_the_slot_back(strict: Client) -> None:
     def work() -> None:
-        from nbflow import slot
+        from nbflow.worker import slot
 
         with slot.waiting():
             raise KeyError("mine")
@@ -750,7 +750,7 @@ def test_an_exception_while_waiting_gives_the_slot_back(strict: Client) -> None:
 
 def test_waiting_outside_of_a_task_is_only_waiting(strict: Client) -> None:
     def in_a_helper() -> bool:
-        from nbflow import slot
+        from nbflow.worker import slot
 
         told = []
 

@@ -15,6 +15,7 @@ from distributed import Client
 
 import nbflow
 from nbflow import Retry, branch, context, step
+from nbflow.running import cluster as clusters
 
 pytestmark = [pytest.mark.timeout(90)]
 
@@ -22,7 +23,7 @@ pytestmark = [pytest.mark.timeout(90)]
 @pytest.fixture
 def fragile(client: Client) -> Iterator[Client]:
     """Give a cluster of its own to those that break it."""
-    with nbflow.cluster.LocalCluster(
+    with clusters.LocalCluster(
         host="127.0.0.1", dashboard_address="127.0.0.1:0", n_workers=2, threads_per_worker=1
     ) as cluster:
         own = nbflow.connect(cluster)

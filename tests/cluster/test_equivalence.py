@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import recorded_calls, trees, written
 
 from nbflow import Flow, group, step
-from nbflow.events import Status
+from nbflow.record.events import Status
 
 pytestmark = [pytest.mark.timeout(150), pytest.mark.usefixtures("client")]
 

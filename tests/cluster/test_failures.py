@@ -58,7 +58,7 @@ def test_the_users_own_exception_arrives_with_a_note(fuse: bool) -> None:
     assert "nbflow.last_run()" in note
     lines = [(entry.name, str(entry.path)) for entry in caught.traceback]
     assert lines[-1] == ("order", __file__)
-    assert sum(path.endswith("nbflow/worker.py") for _, path in lines) == 0
+    assert sum(path.endswith("nbflow/worker/worker.py") for _, path in lines) == 0
 
 
 def test_asking_again_raises_the_same_without_growing() -> None:

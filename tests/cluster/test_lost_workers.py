@@ -18,13 +18,14 @@ from distributed import Client
 
 import nbflow
 from nbflow import branch, group, step
+from nbflow.running import cluster as clusters
 
 pytestmark = [pytest.mark.timeout(90)]
 
 
 @contextmanager
 def cluster_of_its_own(client: Client, **options: Any) -> Iterator[Client]:
-    with nbflow.cluster.LocalCluster(
+    with clusters.LocalCluster(
         host="127.0.0.1", dashboard_address="127.0.0.1:0", **options
     ) as cluster:
         own = nbflow.connect(cluster)
@@ -328,7 +329,7 @@ def whole(own: Client) -> bool:
 
 
 def test_losing_the_whole_cluster_ends_the_run(client: Client, tmp_path: Path) -> None:
-    cluster = nbflow.cluster.LocalCluster(
+    cluster = clusters.LocalCluster(
         n_workers=1, threads_per_worker=1, dashboard_address="127.0.0.1:0", processes=False
     )
     own = nbflow.connect(cluster)

@@ -20,9 +20,9 @@ import pytest
 from samples import Point
 
 from nbflow.errors import StoreError
-from nbflow.evidence import Claim, Evidence
-from nbflow.owner import Owner
-from nbflow.store import Store
+from nbflow.store.evidence import Claim, Evidence
+from nbflow.store.owner import Owner
+from nbflow.store.store import Store
 
 pytest.importorskip("s3fs")
 boto3 = pytest.importorskip("boto3")
@@ -91,7 +91,7 @@ def test_frames_come_back_to_another_process(store: Store, options: dict[str, An
     df = pd.DataFrame({"a": [1, 2], "b": ["x", None]}, index=pd.Index(["r", "s"], name="k"))
     kept = store.save(df)
     script = (
-        "import sys, json; from nbflow.store import Store;"
+        "import sys, json; from nbflow.store.store import Store;"
         "url, options, hashed = json.loads(sys.argv[1]);"
         "print(Store(url, options=options).load(hashed).to_json(orient='split'))"
     )
@@ -193,7 +193,7 @@ def test_a_write_that_fails_on_its_way_leaves_no_object(
 WRITER = """
 import json, sys
 import numpy as np
-from nbflow.store import Store
+from nbflow.store.store import Store
 url, options = json.loads(sys.argv[1])
 store = Store(url, options=options)
 print("ready", flush=True)

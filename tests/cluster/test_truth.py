@@ -28,7 +28,7 @@ from nbflow import (
     step,
     switch,
 )
-from nbflow.summary import element_of
+from nbflow.record.summary import element_of
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.usefixtures("client")]
 

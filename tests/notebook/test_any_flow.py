@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import written_flows
 
-from nbflow.events import Status
 from nbflow.notebook.arms import wires
 from nbflow.notebook.draw import digraph
 from nbflow.notebook.mermaid import mermaid
 from nbflow.notebook.report import report
 from nbflow.notebook.text import tree
+from nbflow.record.events import Status
 
 NODE = re.compile(r"^\t+(\w+) \[", re.MULTILINE)
 EDGE = re.compile(r"^\t(\w+) -> (\w+)", re.MULTILINE)

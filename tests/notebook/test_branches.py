@@ -9,12 +9,12 @@ import pytest
 from gallery import HOSTILE, event, extract, load, named, planned, run_of
 
 from nbflow import Flow, branch, param, switch
-from nbflow.events import Status
 from nbflow.notebook.arms import case_of, wires
 from nbflow.notebook.draw import digraph
 from nbflow.notebook.mermaid import mermaid
 from nbflow.notebook.picture import picture
 from nbflow.notebook.text import tree
+from nbflow.record.events import Status
 
 raw, is_big, is_huge, heavy, light, tidy, join = map(
     named, ["raw", "is_big", "is_huge", "heavy", "light", "tidy", "join"]
@@ -294,7 +294,7 @@ def test_hostile_cases_conditions_and_reasons_stay_text() -> None:
 
 
 def test_case_names_are_short_words() -> None:
-    from nbflow.decision import Decision
+    from nbflow.algebra.decision import Decision
 
     decision = Decision("kind", ("", True, 2**70, [1]), default=True)
     assert [case_of(decision, arm) for arm in range(5)] == [

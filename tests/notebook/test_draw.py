@@ -25,9 +25,9 @@ from gallery import (
 )
 
 from nbflow import Flow, FlowError, UnknownStepError, group, param
-from nbflow.events import Status
 from nbflow.notebook.draw import digraph
-from nbflow.state import RunState, Shape
+from nbflow.record.events import Status
+from nbflow.record.state import RunState, Shape
 
 NODE = re.compile(r"^\t+(\w+) \[", re.MULTILINE)
 EDGE = re.compile(r"^\t(\w+) -> (\w+)(.*)$", re.MULTILINE)
@@ -284,7 +284,7 @@ def test_user_text_never_becomes_an_attribute_or_a_node() -> None:
 PROGRAM = """
 from nbflow import branch, group
 from gallery import clean, etl, extract, load, merge, parse, run_of, wide
-from nbflow.events import Status
+from nbflow.record.events import Status
 from nbflow.notebook.picture import picture
 from nbflow.notebook.report import report
 mapped = extract >> (clean >> branch(parse, load, 0)).map(max_concurrency=2) >> merge

@@ -12,12 +12,12 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 import nbflow
-from nbflow.archive import Archive
-from nbflow.drive import Drive
-from nbflow.history import loaded
 from nbflow.notebook.report import report
 from nbflow.notebook.text import tree
-from nbflow.showing import Shown
+from nbflow.record.archive import Archive
+from nbflow.running.drive import Drive
+from nbflow.running.history import loaded
+from nbflow.running.showing import Shown
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -12,13 +12,13 @@ import pytest
 from gallery import ERROR, HOSTILE, chain_of, etl, event, merge, named, parse, run_of, wide
 
 from nbflow import group
-from nbflow.events import ErrorRecord, Status
 from nbflow.notebook.html import element, escaped
 from nbflow.notebook.picture import picture
 from nbflow.notebook.report import report
 from nbflow.notebook.steptable import preview as preview_markup
-from nbflow.preview import preview
-from nbflow.state import RunState, Shape
+from nbflow.record.events import ErrorRecord, Status
+from nbflow.record.state import RunState, Shape
+from nbflow.values.preview import preview
 
 ELEMENTS = {
     "div", "span", "b", "p", "br", "img", "pre", "details", "summary",

@@ -181,7 +181,7 @@ def test_run_that_nobody_has_a_name_for_is_cancelled_by_its_id(shell, going):
 
 
 def test_cancel_without_any_run_is_a_usage_error(shell, monkeypatch):
-    monkeypatch.setattr("nbflow.run._last", None)
+    monkeypatch.setattr("nbflow.running.run._last", None)
 
     with pytest.raises(UsageError, match="no flow was run in this process yet"):
         flow(shell, "cancel")

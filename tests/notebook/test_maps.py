@@ -8,11 +8,11 @@ import re
 from gallery import ERROR, etl, event, extract, load, mapped_event, merge, named, parse, planned
 
 from nbflow import branch, chunks, group
-from nbflow.events import DeadLetter, ElementRecords, Event, Status
 from nbflow.notebook.draw import digraph
 from nbflow.notebook.mermaid import mermaid
 from nbflow.notebook.report import report
 from nbflow.notebook.text import tree
+from nbflow.record.events import DeadLetter, ElementRecords, Event, Status
 
 years, download, tidy, is_big = map(named, ["years", "download", "tidy", "is_big"])
 

@@ -9,10 +9,10 @@ import pytest
 from gallery import chain_of, clean, etl, event, extract, load, merge, named, run_of, wide
 
 from nbflow import FlowError, group, step
-from nbflow.events import Status
 from nbflow.notebook.picture import picture
 from nbflow.notebook.report import report
-from nbflow.state import RunState, Shape
+from nbflow.record.events import Status
+from nbflow.record.state import RunState, Shape
 
 
 def test_a_flow_shows_itself_as_html_and_text() -> None:
@@ -82,7 +82,7 @@ def test_a_flow_that_cannot_be_walked_is_shown_as_text(monkeypatch: pytest.Monke
     def broken(*_: object) -> None:
         raise RuntimeError("nothing works")
 
-    monkeypatch.setattr("nbflow.flow.Topology.of", broken)
+    monkeypatch.setattr("nbflow.algebra.flow.Topology.of", broken)
     fresh = type(flow)(flow.expression, {}, "etl")
     assert "nothing works" in fresh._repr_mimebundle_()["text/plain"]
     assert "nothing works" in fresh._repr_mimebundle_()["text/html"]

@@ -9,16 +9,16 @@ import pytest
 from gallery import ERROR, HOSTILE, chain_of, event, merge, named
 
 from nbflow import group, step
-from nbflow.drive import shapes
-from nbflow.events import ElementRecords, ErrorRecord, Event, Status
-from nbflow.kept import Kept
 from nbflow.notebook.draw import digraph
 from nbflow.notebook.mermaid import mermaid
 from nbflow.notebook.report import report
 from nbflow.notebook.text import tree
-from nbflow.saga import rolling_back
-from nbflow.state import RunState
-from nbflow.turns import Resumed, RollingBack
+from nbflow.record.events import ElementRecords, ErrorRecord, Event, Status
+from nbflow.record.saga import rolling_back
+from nbflow.record.state import RunState
+from nbflow.record.turns import Resumed, RollingBack
+from nbflow.running.drive import shapes
+from nbflow.store.kept import Kept
 
 BACK = re.compile(r'^\t(\w+) -> (\w+) \[.*label="? (\w*) "?.*constraint=false', re.MULTILINE)
 

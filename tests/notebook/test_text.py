@@ -5,9 +5,9 @@ from __future__ import annotations
 from gallery import HOSTILE, chain_of, clean, etl, extract, load, merge, named, parse, run_of, wide
 
 from nbflow import group, param
-from nbflow.events import Status
 from nbflow.notebook.text import listing, tree
-from nbflow.state import RunState, Shape
+from nbflow.record.events import Status
+from nbflow.record.state import RunState, Shape
 
 
 def test_branches_are_indented_and_a_join_names_what_it_joins() -> None:

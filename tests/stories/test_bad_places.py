@@ -17,6 +17,10 @@ from distributed import Client
 
 import nbflow
 from nbflow import step
+from nbflow.journal.journal import Journal
+from nbflow.record.archive import Archive
+from nbflow.running import cluster as clusters
+from nbflow.running import history
 
 pytestmark = [pytest.mark.timeout(120)]
 
@@ -25,7 +29,7 @@ pytestmark = [pytest.mark.timeout(120)]
 def client() -> Iterator[Client]:
     own = nbflow.connect(n_workers=2, threads_per_worker=1)
     yield own
-    nbflow.cluster.close_own()
+    clusters.close_own()
 
 
 @pytest.fixture(autouse=True)
@@ -139,14 +143,14 @@ def test_a_protocol_that_nobody_knows_is_said() -> None:
 
 def test_a_journal_of_a_later_version_is_neither_read_nor_written(tmp_path: Path) -> None:
     run = (1 >> double).run(store=tmp_path)
-    nbflow.journal.Journal.at(tmp_path).close()
+    Journal.at(tmp_path).close()
     connection = sqlite3.connect(tmp_path / "journal.sqlite")
     connection.execute("PRAGMA user_version = 999")
     connection.close()
     for attempt in (
         lambda: (1 >> double).run(store=tmp_path),
         lambda: nbflow.runs(tmp_path),
-        lambda: nbflow.history.loaded(run.id, nbflow.archive.Archive.of(tmp_path)),
+        lambda: history.loaded(run.id, Archive.of(tmp_path)),
     ):
         with pytest.raises(nbflow.StoreError, match="999"):
             attempt()
@@ -191,7 +195,7 @@ def test_two_resumes_at_once_are_one(tmp_path: Path) -> None:
         each.join()
     assert any(each.wait(30) and each.status == "completed" for each in resumed)
     assert len(resumed) + len(refused) == 2
-    loaded = nbflow.history.loaded(run.id, nbflow.archive.Archive.of(tmp_path / "s"))
+    loaded = history.loaded(run.id, Archive.of(tmp_path / "s"))
     assert (loaded.status, loaded.result()) == ("completed", 1)
 
 

@@ -17,6 +17,7 @@ from distributed import Client
 
 import nbflow
 from nbflow import step
+from nbflow.running import cluster as clusters
 
 pytestmark = [pytest.mark.timeout(120)]
 
@@ -119,7 +120,7 @@ def test_a_later_process_reads_everything_without_a_cluster(kernels: Any, tmp_pa
         print(run.steps["status"].tolist(), run.preview("load").shape, len(run.events) > 2)
         print(run.flow.steps, "svg" in run.flow.show().svg, nbflow.runs()["id"].tolist())
         import sys
-        print(nbflow.cluster._own, "completed" in repr(run))
+        print(nbflow.running.cluster._own, "completed" in repr(run))
         """
     ).said()
     assert second.splitlines() == [
@@ -211,7 +212,7 @@ def triple(x: Any) -> Any:
 def client() -> Iterator[Client]:
     own = nbflow.connect(n_workers=2, threads_per_worker=1)
     yield own
-    nbflow.cluster.close_own()
+    clusters.close_own()
 
 
 def test_a_key_is_of_one_flow_with_its_inputs(client: Client, tmp_path: Path) -> None:
@@ -346,8 +347,8 @@ def test_dead_letters_are_redriven_in_a_later_process(
     flow = step(parse).map([1, 2, 3], on_error="collect") >> step(sum)
     run = flow.run(store=tmp_path / "s", checkpoint=True)
     assert run.result() == 40
-    from nbflow.archive import Archive
-    from nbflow.history import loaded
+    from nbflow.record.archive import Archive
+    from nbflow.running.history import loaded
 
     later = loaded(run.id, Archive.of(tmp_path / "s"))
     assert later.dead_letters["input"].tolist() == [2]
@@ -369,8 +370,8 @@ def test_a_large_input_is_a_file_of_its_own_and_written_once(
     flow.run(store=tmp_path)
     [file] = (tmp_path / "flows").iterdir()
     assert (tmp_path / "journal.sqlite").stat().st_size < 1_000_000
-    from nbflow.archive import Archive
-    from nbflow.history import loaded
+    from nbflow.record.archive import Archive
+    from nbflow.running.history import loaded
 
     assert loaded(first.id, Archive.of(tmp_path)).flow.steps == ["len"]
     file.write_bytes(file.read_bytes()[:-1] + b"x")
@@ -384,8 +385,8 @@ def test_a_large_input_is_a_file_of_its_own_and_written_once(
 def test_a_store_that_was_named_in_short_is_found_from_elsewhere(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from nbflow.archive import Archive
-    from nbflow.history import loaded
+    from nbflow.record.archive import Archive
+    from nbflow.running.history import loaded
 
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")

@@ -18,9 +18,9 @@ from distributed import Client
 
 import nbflow
 from nbflow import FlowError, RunError, StoreError, step
-from nbflow.archive import Archive
-from nbflow.clock import tick
-from nbflow.owner import Owner
+from nbflow.record.archive import Archive
+from nbflow.running.clock import tick
+from nbflow.store.owner import Owner
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -342,7 +342,7 @@ def test_tick_starts_nothing_that_others_may_have_written(tmp_path, folder):
 
 
 def test_a_later_kernel_starts_what_an_earlier_one_has_left(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr("nbflow.clock.COURTESY_SECONDS", 0.2)
+    monkeypatch.setattr("nbflow.running.clock.COURTESY_SECONDS", 0.2)
     ledger = left_behind(tmp_path, folder, "a")
 
     # That it waits for a run of its own there is what makes it look.
@@ -354,7 +354,7 @@ def test_a_later_kernel_starts_what_an_earlier_one_has_left(tmp_path, folder, mo
 
 
 def test_who_waits_for_the_run_of_a_killed_kernel_starts_it(tmp_path, folder, monkeypatch):
-    monkeypatch.setattr("nbflow.clock.COURTESY_SECONDS", 0.2)
+    monkeypatch.setattr("nbflow.running.clock.COURTESY_SECONDS", 0.2)
     left_behind(tmp_path, folder, "a")
     run = nbflow.load(nbflow.runs(folder)["id"][0], folder)
 
@@ -364,8 +364,8 @@ def test_who_waits_for_the_run_of_a_killed_kernel_starts_it(tmp_path, folder, mo
 
 TAKER = """
 import os, signal, sys
-from nbflow.archive import Archive
-from nbflow.owner import Owner
+from nbflow.record.archive import Archive
+from nbflow.store.owner import Owner
 
 journal = Archive.of(sys.argv[1]).journal
 [entry] = journal.overdue(2.0)

@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from nbflow.absence import Absent, first_absent, gathered_list
+from nbflow.algebra.absence import Absent, first_absent, gathered_list
 
 FAILED = Absent("load", "OSError: no disk", failed=True)
 ASIDE = Absent("parse[3]", "parse[3] failed", collected=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from nbflow.capture import LIMIT, Pad, captured
+from nbflow.worker.capture import LIMIT, Pad, captured
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ def test_an_exception_ends_the_taking_down(capsys: pytest.CaptureFixture[str]) -
 def test_a_process_of_our_own_hears_more(tmp_path: object) -> None:
     code = """
 import logging, warnings
-from nbflow.capture import captured
+from nbflow.worker.capture import captured
 def warn():
     warnings.warn("careful")
 with captured(every_level=True) as pad:

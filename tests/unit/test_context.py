@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from nbflow.context import (
+from nbflow.algebra.context import (
     Context,
     also_stopped_by,
     cancel,
@@ -28,7 +28,7 @@ from nbflow.context import (
     stopped,
 )
 from nbflow.errors import RunError
-from nbflow.transfer import dumps
+from nbflow.values.transfer import dumps
 
 
 @contextmanager

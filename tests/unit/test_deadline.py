@@ -18,10 +18,9 @@ from typing import Any
 
 import pytest
 
-from nbflow import deadline
-from nbflow.capture import captured
-from nbflow.context import context, enter, leave, never
-from nbflow.deadline import (
+from nbflow.algebra import deadline
+from nbflow.algebra.context import context, enter, leave, never
+from nbflow.algebra.deadline import (
     CLEANUP_SECONDS,
     DEAF_SECONDS,
     TOLD_AT_MOST,
@@ -29,9 +28,10 @@ from nbflow.deadline import (
     checked_seconds,
     within,
 )
-from nbflow.deadline import _decided as decided
+from nbflow.algebra.deadline import _decided as decided
 from nbflow.errors import FlowError
-from nbflow.failure import recorded
+from nbflow.record.failure import recorded
+from nbflow.worker.capture import captured
 
 SOON = 0.02
 NEVER = 60
@@ -194,7 +194,7 @@ def test_what_belongs_to_a_thread_of_dask_is_the_same() -> None:
 
 def test_a_limit_does_not_load_dask() -> None:
     code = (
-        "import sys; from nbflow.deadline import within; within(60, 'x', list); "
+        "import sys; from nbflow.algebra.deadline import within; within(60, 'x', list); "
         "print([each for each in ('distributed', 'asyncio', 'logging') if each in sys.modules])"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,8 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from strategies import written_flows
 
 from nbflow import Flow, FlowError, branch, group, param, step
-from nbflow.difference import Difference, compared
-from nbflow.sketch import Sketch
+from nbflow.sketch.difference import Difference, compared
+from nbflow.sketch.sketch import Sketch
 
 
 @step

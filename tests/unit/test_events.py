@@ -7,11 +7,11 @@ import pickle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbflow.events import DeadLetter, ElementRecords, ErrorRecord, Event, Status
-from nbflow.preview import preview
-from nbflow.state import RunState, Shape
-from nbflow.stepstate import StepState
-from nbflow.summary import letters_table
+from nbflow.record.events import DeadLetter, ElementRecords, ErrorRecord, Event, Status
+from nbflow.record.state import RunState, Shape
+from nbflow.record.stepstate import StepState
+from nbflow.record.summary import letters_table
+from nbflow.values.preview import preview
 
 ERROR = ErrorRecord("ValueError", "bad", "Traceback …")
 

@@ -22,11 +22,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbflow import evidence as module
 from nbflow.errors import StoreError
-from nbflow.evidence import UNKNOWN, Claim, Evidence, beating
-from nbflow.owner import Owner
-from nbflow.store import Store
+from nbflow.store import evidence as module
+from nbflow.store.evidence import UNKNOWN, Claim, Evidence, beating
+from nbflow.store.owner import Owner
+from nbflow.store.store import Store
 
 KEY, OTHER = "0" * 64, "ab" * 32
 ELSEWHERE = Owner("another-machine", "boot", 7, 1.5, "abc")
@@ -170,9 +170,9 @@ def test_looking_makes_nothing(local: Evidence) -> None:
 
 RIVAL = """
 import sys
-from nbflow.evidence import Claim, Evidence
-from nbflow.owner import Owner
-from nbflow.store import Store
+from nbflow.store.evidence import Claim, Evidence
+from nbflow.store.owner import Owner
+from nbflow.store.store import Store
 evidence = Evidence(Store(sys.argv[1]), "run-1")
 owner = Owner.here()
 print("ready", flush=True)
@@ -255,9 +255,9 @@ def test_a_link_whose_answer_was_lost_is_made(
 
 HOLDER = """
 import sys
-from nbflow.evidence import Claim, Evidence
-from nbflow.owner import Owner
-from nbflow.store import Store
+from nbflow.store.evidence import Claim, Evidence
+from nbflow.store.owner import Owner
+from nbflow.store.store import Store
 evidence = Evidence(Store(sys.argv[1]), "run-1")
 assert evidence.claim("0" * 64, Claim(1, Owner.here(), "tcp://127.0.0.1:1", 0.0, "held"))
 print("claimed", flush=True)
@@ -294,9 +294,9 @@ def test_a_process_that_ends_well_leaves_a_receipt(local: Evidence) -> None:
 # Forks and kills fifty children, each at any moment.
 KILLED = """
 import itertools, os, random, signal, sys, time
-from nbflow.evidence import Claim, Evidence
-from nbflow.owner import Owner
-from nbflow.store import Store
+from nbflow.store.evidence import Claim, Evidence
+from nbflow.store.owner import Owner
+from nbflow.store.store import Store
 evidence = Evidence(Store(sys.argv[1]), "run-1")
 chance = random.Random(0)
 done, doing = os.pipe()
@@ -342,9 +342,9 @@ def test_a_claim_that_is_there_is_whole_whenever_its_process_was_killed(local: E
 # the next line.
 AT_EACH_LINE = """
 import os, signal, sys
-from nbflow.evidence import Claim, Evidence
-from nbflow.owner import Owner
-from nbflow.store import Store
+from nbflow.store.evidence import Claim, Evidence
+from nbflow.store.owner import Owner
+from nbflow.store.store import Store
 FILES = ("folder.py", "evidence.py", "shutil.py")
 KEYS = "0" * 64, "1" * 64
 evidence = Evidence(Store(sys.argv[1]), "run-1")
@@ -690,9 +690,9 @@ def test_a_process_elsewhere_is_alive_while_its_beats_are_seen(
 
 BEATING = """
 import sys
-from nbflow import evidence as module
-from nbflow.evidence import Evidence, beating
-from nbflow.store import Store
+from nbflow.store import evidence as module
+from nbflow.store.evidence import Evidence, beating
+from nbflow.store.store import Store
 module.BEAT_SECONDS = 0.01
 evidence = Evidence(Store(sys.argv[1]), "run-1")
 with beating(evidence, "a"):
@@ -778,9 +778,9 @@ def test_beats_go_on_when_the_store_can_be_written_again(
 
 FORKED = """
 import os, sys
-from nbflow import evidence as module
-from nbflow.evidence import Evidence, beating
-from nbflow.store import Store
+from nbflow.store import evidence as module
+from nbflow.store.evidence import Evidence, beating
+from nbflow.store.store import Store
 module.BEAT_SECONDS = 0.01
 evidence = Evidence(Store(sys.argv[1]), "run-1")
 with beating(evidence, "parent"):

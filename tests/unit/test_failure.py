@@ -11,8 +11,8 @@ import pytest
 
 from nbflow import step
 from nbflow.errors import RunError, TransferError
-from nbflow.events import ErrorRecord
-from nbflow.failure import cut, recorded, revived
+from nbflow.record.events import ErrorRecord
+from nbflow.record.failure import cut, recorded, revived
 
 
 class TwoArguments(Exception):

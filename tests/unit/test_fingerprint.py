@@ -20,8 +20,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from nbflow import step
-from nbflow.codes import Codes, code_of
-from nbflow.fingerprint import same_function, same_value
+from nbflow.algebra.fingerprint import same_function, same_value
+from nbflow.sketch.codes import Codes, code_of
 
 NAN = float("nan")
 
@@ -588,7 +588,7 @@ SCRIPT = """
 import dataclasses, enum, functools, math, re, logging, json
 import numpy as np, pandas as pd
 from nbflow import step
-from nbflow.codes import code_of
+from nbflow.sketch.codes import code_of
 LOG, PATTERN, TABLE = logging.getLogger("x"), re.compile("a+"), pd.DataFrame({"a": ["x", None]})
 WORDS = {"eu", "us", "asia", "africa"}
 class Kind(enum.Enum):
@@ -630,7 +630,7 @@ def test_a_digest_is_the_same_in_every_process():
 
 
 def test_code_of_a_local_module_is_followed_as_far_as_it_is_used(tmp_path):
-    source = "import beside\nfrom nbflow.codes import code_of\n"
+    source = "import beside\nfrom nbflow.sketch.codes import code_of\n"
     source += "def f(x): return beside.clean(x)\nprint(code_of(f))"
     file = tmp_path / "beside.py"
 
@@ -646,7 +646,7 @@ def test_code_of_a_local_module_is_followed_as_far_as_it_is_used(tmp_path):
 
 def test_a_local_module_that_a_function_imports_counts_by_its_source(tmp_path):
     source = """
-from nbflow.codes import code_of
+from nbflow.sketch.codes import code_of
 def f(x):
     import pack.beside
     import json
@@ -677,7 +677,7 @@ def test_what_is_installed_counts_by_its_name_and_version(tmp_path):
     about.mkdir(parents=True)
     source = """
 import grinder
-from nbflow.codes import code_of
+from nbflow.sketch.codes import code_of
 def f(x): return grinder.grind(x)
 print(code_of(f), code_of(grinder.grind), code_of(grinder.Mill), code_of(grinder.Mill()))
 """

@@ -21,7 +21,7 @@ from nbflow import (
     step,
     switch,
 )
-from nbflow.topology import Topology
+from nbflow.algebra.topology import Topology
 
 CALLS: list[object] = []
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbflow.payload import decoded, encoded
+from nbflow.values.payload import decoded, encoded
 
 
 def back(value: Any, codec: str = "pandas") -> Any:

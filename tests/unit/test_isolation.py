@@ -23,12 +23,12 @@ from typing import Any
 
 import pytest
 
-from nbflow import process
-from nbflow.context import cancel, context, enter, is_cancelled, leave, never
+from nbflow.algebra.context import cancel, context, enter, is_cancelled, leave, never
+from nbflow.algebra.retry import Retry, TryAgain, next_wait
 from nbflow.errors import RunCancelledError, RunError, TransferError, UnsupportedError
-from nbflow.isolation import ChildFailure, in_child
-from nbflow.retry import Retry, TryAgain, next_wait
-from nbflow.transfer import dumps, local_modules_by_value
+from nbflow.values.transfer import dumps, local_modules_by_value
+from nbflow.worker import process
+from nbflow.worker.isolation import ChildFailure, in_child
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="processes are killed by group")
 
@@ -214,7 +214,7 @@ def test_frame_libraries_are_loaded_only_by_those_that_use_them() -> None:
 def test_the_context_is_that_of_the_step() -> None:
     entered = enter("run-1", "x", "a", 3, never)
     try:
-        there = isolated(lambda: __import__("nbflow.context", fromlist=["x"]).context())
+        there = isolated(lambda: __import__("nbflow.algebra.context", fromlist=["x"]).context())
         assert there == context()
         assert there.idempotency_key == context().idempotency_key
     finally:
@@ -222,7 +222,7 @@ def test_the_context_is_that_of_the_step() -> None:
 
 
 def test_without_a_context_there_is_none() -> None:
-    error = failed(lambda: __import__("nbflow.context", fromlist=["x"]).context()).error
+    error = failed(lambda: __import__("nbflow.algebra.context", fromlist=["x"]).context()).error
     assert type(error) is RunError
     assert "where no step is running" in str(error)
 
@@ -600,7 +600,7 @@ def test_when_the_run_is_cancelled_it_is_killed(lifeline: Lifeline) -> None:
 
 PARENT = """
 import sys
-from nbflow.isolation import in_child
+from nbflow.worker.isolation import in_child
 packed, path, code = bytes.fromhex(sys.argv[1]), *sys.argv[2:]
 in_child(packed, [path, code], {}, name="x", seconds=None, write=print)
 """

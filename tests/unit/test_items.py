@@ -12,9 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbflow.absence import Absent
-from nbflow.errors import FlowError
-from nbflow.items import (
+from nbflow.algebra.absence import Absent
+from nbflow.algebra.items import (
     MOST_UNSIZED,
     SLICES,
     bounded,
@@ -24,6 +23,7 @@ from nbflow.items import (
     labels_of,
     read_label,
 )
+from nbflow.errors import FlowError
 
 
 @pytest.mark.parametrize(

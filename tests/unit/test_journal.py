@@ -22,10 +22,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nbflow.entry import is_driven, is_live
 from nbflow.errors import RunError, RunNotFoundError, StoreError
-from nbflow.journal import Entry, Fenced, Journal
-from nbflow.owner import Owner
+from nbflow.journal.entry import is_driven, is_live
+from nbflow.journal.journal import Entry, Fenced, Journal
+from nbflow.store.owner import Owner
 
 ME = Owner.here()
 FAR = replace(ME, host="far", nonce="far")  # whether it lives cannot be seen from here
@@ -58,8 +58,8 @@ def outcome(journal: Journal, run: str, epoch: int, batch: bytes = b"x", **field
 PRELUDE = """
     import os, sys
     from nbflow.errors import RunError
-    from nbflow.journal import Entry, Fenced, Journal
-    from nbflow.owner import Owner
+    from nbflow.journal.journal import Entry, Fenced, Journal
+    from nbflow.store.owner import Owner
 
     folder, ME = sys.argv[1], Owner.here()
 
@@ -208,7 +208,7 @@ def test_a_closed_journal_is_one_file_and_opens_again(journal: Journal) -> None:
 def test_an_idle_writer_ends_and_another_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nbflow.writer._IDLE", 0.0)
+    monkeypatch.setattr("nbflow.journal.writer._IDLE", 0.0)
     journal = Journal(tmp_path)
     begun(journal)
     for number in range(300):

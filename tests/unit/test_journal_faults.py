@@ -22,10 +22,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nbflow import database, disk, schema
 from nbflow.errors import StoreError
-from nbflow.journal import Entry, Fenced, Journal
-from nbflow.owner import Owner
+from nbflow.journal import database, schema
+from nbflow.journal.journal import Entry, Fenced, Journal
+from nbflow.store import disk
+from nbflow.store.owner import Owner
 
 ME = Owner.here()
 
@@ -389,8 +390,8 @@ def test_a_step_forward_that_fails_changes_nothing(
 def test_many_processes_make_the_journal_at_once(tmp_path: Path) -> None:
     code = """
         import sys
-        from nbflow.journal import Entry, Journal
-        from nbflow.owner import Owner
+        from nbflow.journal.journal import Entry, Journal
+        from nbflow.store.owner import Owner
         print("ready", flush=True)
         sys.stdin.readline()
         Journal(sys.argv[1]).begin(Entry(sys.argv[2], "etl", "running", 1.0), b"", Owner.here())

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbflow import FlowError
-from nbflow.clock import COURTESY_SECONDS, LOOK_SECONDS, ready_at
-from nbflow.entry import Entry
-from nbflow.moment import due_at
-from nbflow.owner import Owner
+from nbflow.algebra.moment import due_at
+from nbflow.journal.entry import Entry
+from nbflow.running.clock import COURTESY_SECONDS, LOOK_SECONDS, ready_at
+from nbflow.store.owner import Owner
 
 zones = st.integers(-14 * 60, 14 * 60).map(lambda m: timezone(timedelta(minutes=m)))
 

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from nbflow import FlowError, UnknownStepError, group, param, step
-from nbflow.run import is_run_id, new_run_id
+from nbflow.running.run import is_run_id, new_run_id
 
 NL = "\n"
 

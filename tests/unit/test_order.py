@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from nbflow import TransferError, group, param, step
-from nbflow.absence import Absent
-from nbflow.envelope import Envelope, Results
-from nbflow.expression import Const
-from nbflow.order import Order, Ref, Shared
-from nbflow.orders import LARGE, Orders
-from nbflow.plan import Plan
+from nbflow.algebra.absence import Absent
+from nbflow.algebra.expression import Const
+from nbflow.planning.order import Order, Ref, Shared
+from nbflow.planning.orders import LARGE, Orders
+from nbflow.planning.plan import Plan
+from nbflow.worker.envelope import Envelope, Results
 
 
 @step

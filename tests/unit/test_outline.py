@@ -22,7 +22,7 @@ from samples import (
     class_name,
 )
 
-from nbflow.outline import cell, outline
+from nbflow.values.outline import cell, outline
 
 
 @pytest.mark.parametrize("name", DESCRIPTIONS)

@@ -27,10 +27,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from samples import BadEverything, Colour, Point, Sale
 
-from nbflow.digest import digest, digest_read
 from nbflow.errors import StoreError
-from nbflow.payload import decoded, encoded
-from nbflow.plain import written
+from nbflow.values.digest import digest, digest_read
+from nbflow.values.payload import decoded, encoded
+from nbflow.values.plain import written
 
 
 def packed(value: Any) -> tuple[str, bytearray]:

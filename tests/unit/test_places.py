@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import traceback
 
-from nbflow.places import places_of, traceback_from
+from nbflow.record.places import places_of, traceback_from
 
 
 def fails():

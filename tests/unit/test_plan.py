@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from strategies import trees, written
 
 from nbflow import Flow, chain, group, step
-from nbflow.calling import reduced
-from nbflow.cutter import sizes
-from nbflow.expression import ListOf, nodes_in
-from nbflow.plan import Plan
-from nbflow.segment import Segment
-from nbflow.topology import Topology
-from nbflow.tree import subtrees
+from nbflow.algebra.calling import reduced
+from nbflow.algebra.expression import ListOf, nodes_in
+from nbflow.algebra.topology import Topology
+from nbflow.planning.cutter import sizes
+from nbflow.planning.plan import Plan
+from nbflow.planning.segment import Segment
+from nbflow.values.tree import subtrees
 
 
 @step

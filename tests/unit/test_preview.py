@@ -27,9 +27,9 @@ from samples import (
     thorough,
 )
 
-from nbflow.preview import Preview, preview
-from nbflow.size import size_of
-from nbflow.tables import to_frame
+from nbflow.values.preview import Preview, preview
+from nbflow.values.size import size_of
+from nbflow.values.tables import to_frame
 
 
 def is_bounded(seen: Preview) -> bool:
@@ -216,7 +216,7 @@ def test_previews_are_immutable() -> None:
 def test_loads_no_frame_library() -> None:
     code = """
 import sys
-from nbflow import outline, preview, size, tables
+from nbflow.values import outline, preview, size, tables
 values = [1, "x", None, {"a": 1}, {"a": [1]}, [1, 2], [{"a": 1}], object(), {1}, [[1]], range(3)]
 for value in values:
     preview.preview(value)

@@ -16,18 +16,18 @@ from hypothesis import strategies as st
 
 import nbflow
 from nbflow import StoreError, step
-from nbflow.archive import Archive
-from nbflow.effect import receipt_of
-from nbflow.entry import Entry
-from nbflow.events import Event, Status
-from nbflow.evidence import Claim, Evidence
-from nbflow.journal import Journal
-from nbflow.minutes import packed
-from nbflow.owner import Owner
-from nbflow.preview import preview
-from nbflow.pruning import Family, freed, given_up
-from nbflow.sketch import Sketch
-from nbflow.tenancy import mark
+from nbflow.journal.entry import Entry
+from nbflow.journal.journal import Journal
+from nbflow.record.archive import Archive
+from nbflow.record.events import Event, Status
+from nbflow.record.minutes import packed
+from nbflow.record.tenancy import mark
+from nbflow.running.pruning import Family, freed, given_up
+from nbflow.sketch.sketch import Sketch
+from nbflow.store.evidence import Claim, Evidence
+from nbflow.store.owner import Owner
+from nbflow.values.preview import preview
+from nbflow.worker.effect import receipt_of
 
 DAY = 86_400.0
 NOW = time.time()
@@ -362,7 +362,7 @@ def elsewhere(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Archi
 @pytest.fixture
 def old_files(monkeypatch):
     """Let the files of a store in memory be old: nothing sets their time."""
-    monkeypatch.setattr("nbflow.pruning.GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("nbflow.running.pruning.GRACE_SECONDS", 0.0)
 
 
 def test_results_behind_a_url_are_those_of_its_runs(folder, monkeypatch, old_files):
@@ -461,8 +461,8 @@ def test_what_is_given_up_is_as_little_as_is_asked_for(known, keep_days, max_byt
 
 KILLED = """
 import os, signal, shutil, sys
-from nbflow.pruning import prune
-import nbflow.history, pandas
+from nbflow.running.pruning import prune
+import nbflow.running.history, pandas
 
 folder, copies = sys.argv[1:]
 kinds = {"os.remove", "os.rename", "os.rmdir", "sqlite3.connect"}

@@ -6,6 +6,7 @@ import doctest
 import importlib
 import inspect
 import json
+import pkgutil
 import subprocess
 import sys
 
@@ -25,37 +26,12 @@ PUBLIC = [
     "IdempotencyError",
 ]
 
-MODULES = [
-    "nbflow",
-    "nbflow.definition",
-    "nbflow.expression",
-    "nbflow.topology",
-    "nbflow.wiring",
-    "nbflow.actions",
-    "nbflow.flow",
-    "nbflow.mapping",
-    "nbflow.compose",
-    "nbflow.step",
-    "nbflow.evaluate",
-    *("nbflow.inputs", "nbflow.calling", "nbflow.copies"),
-    "nbflow.signature",
-    *("nbflow.items", "nbflow.absence", "nbflow.decision", "nbflow.demand", "nbflow.regions"),
-    *("nbflow.retry", "nbflow.context", "nbflow.deadline"),
-    *("nbflow.journal", "nbflow.entry", "nbflow.disk", "nbflow.gate", "nbflow.writing"),
-    *("nbflow.store", "nbflow.evidence", "nbflow.checkpoint", "nbflow.minutes", "nbflow.owner"),
-    *("nbflow.outcome", "nbflow.effect", "nbflow.history", "nbflow.sketch", "nbflow.difference"),
-    *(
-        "nbflow.advice",
-        "nbflow.archive",
-        "nbflow.files",
-        "nbflow.tenancy",
-        "nbflow.pruning",
-        "nbflow.clock",
-        "nbflow.moment",
-    ),
-    "nbflow.fingerprint",
-    "nbflow.errors",
-]
+MODULES = sorted(
+    each.name
+    for each in pkgutil.walk_packages(nbflow.__path__, "nbflow.")
+    # Each of these is a program.
+    if each.name not in ("nbflow.__main__", "nbflow.worker.child", "nbflow.worker.preload")
+)
 
 HEAVY = {
     *("dask", "distributed", "pandas", "pyarrow", "IPython", "ipywidgets", "graphviz", "numpy"),

@@ -3,13 +3,13 @@
 import pytest
 
 from nbflow import branch, step
-from nbflow.drive import shapes
-from nbflow.events import DeadLetter, ElementRecords, Event, Status
-from nbflow.failure import recorded
-from nbflow.kept import Kept, KeptSpan
-from nbflow.recollection import GONE, Held, Shelf, recollected
-from nbflow.recovery import decided, resumed
-from nbflow.state import RunState
+from nbflow.record.events import DeadLetter, ElementRecords, Event, Status
+from nbflow.record.failure import recorded
+from nbflow.record.recollection import GONE, Held, Shelf, recollected
+from nbflow.record.recovery import decided, resumed
+from nbflow.record.state import RunState
+from nbflow.running.drive import shapes
+from nbflow.store.kept import Kept, KeptSpan
 
 KEPT = Kept("", "json", 1, b"1")
 FILE = Kept("ab" * 32, "pandas", 10)

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from nbflow.algebra.retry import ATTEMPTS_WITHOUT_POLICY, Retry, TryAgain, next_wait
 from nbflow.errors import FlowError, NbflowError, TransferError
-from nbflow.failure import recorded, revived
-from nbflow.retry import ATTEMPTS_WITHOUT_POLICY, Retry, TryAgain, next_wait
-from nbflow.transfer import dumps
+from nbflow.record.failure import recorded, revived
+from nbflow.values.transfer import dumps
 
 STEADY = Retry(attempts=5, wait=1, backoff=2, max_wait=6, jitter=False)
 
@@ -230,7 +230,7 @@ def test_asking_travels(delay: float | None) -> None:
 def test_trying_again_costs_nothing_to_import() -> None:
     code = (
         "import sys, nbflow; before = set(sys.modules); "
-        "import nbflow.retry, nbflow.context; print(*sorted(set(sys.modules) - before))"
+        "import nbflow.algebra.retry, nbflow.algebra.context; print(*sorted(set(sys.modules) - before))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(said.stdout.split()) <= {"nbflow.retry", "nbflow.context"}
+    assert set(said.stdout.split()) <= {"nbflow.algebra.retry", "nbflow.algebra.context"}

@@ -8,7 +8,7 @@ import itertools
 import pytest
 
 from nbflow import SignatureError, starmap, step
-from nbflow.signature import Arity
+from nbflow.algebra.signature import Arity
 
 
 @step

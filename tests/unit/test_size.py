@@ -14,7 +14,7 @@ from samples import (
     Slotted,
 )
 
-from nbflow.size import size_of
+from nbflow.values.size import size_of
 
 
 @pytest.mark.parametrize(

@@ -20,14 +20,14 @@ from hypothesis import HealthCheck, given, settings
 from strategies import written_flows
 
 from nbflow import Flow, Retry, StoreError, TransferError, branch, chain, group, param, step, switch
-from nbflow.expression import Node
-from nbflow.fingerprint import same_function
+from nbflow.algebra.expression import Node
+from nbflow.algebra.fingerprint import same_function
 from nbflow.notebook.draw import digraph
 from nbflow.notebook.mermaid import mermaid
 from nbflow.notebook.text import tree
-from nbflow.plan import Plan
-from nbflow.sealed import Sealed, Unread
-from nbflow.sketch import Sketch
+from nbflow.planning.plan import Plan
+from nbflow.sketch.sealed import Sealed, Unread
+from nbflow.sketch.sketch import Sketch
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -363,7 +363,7 @@ PICKLES = {
 
 @pytest.mark.parametrize("data", PICKLES.values(), ids=PICKLES)
 def test_nothing_is_imported_by_opening(data, tmp_path):
-    from nbflow.sketch import _MAGIC, _hash
+    from nbflow.sketch.sketch import _MAGIC, _hash
 
     trap = tmp_path / "trap"
     data = data.replace(b"{}", str(trap).encode())
@@ -413,7 +413,7 @@ CELL = """
 import pathlib, sys
 import pandas as pd
 from nbflow import branch, param, step
-from nbflow.sketch import Sketch
+from nbflow.sketch.sketch import Sketch
 from nbflow.notebook.draw import digraph
 
 WORDS = {"eu", "us", "asia"}
@@ -441,7 +441,7 @@ print(sketch.identity, digraph(flow).source)
 """
 READ = """
 import pathlib, sys
-from nbflow.sketch import Sketch
+from nbflow.sketch.sketch import Sketch
 from nbflow.notebook.draw import digraph
 sketch = Sketch.opened(pathlib.Path(sys.argv[1]).read_bytes())
 print(sketch.identity, digraph(sketch.picture()).source)
@@ -474,9 +474,7 @@ def test_a_flow_of_a_notebook_is_drawn_and_run_in_another_process(tmp_path):
 def test_a_module_beside_the_notebook_is_kept_with_the_flow(tmp_path):
     beside = tmp_path / "beside.py"
     beside.write_text("N = 5\ndef clean(x): return x + N\n")
-    source = (
-        "import beside, pathlib, sys\nfrom nbflow import step\nfrom nbflow.sketch import Sketch\n"
-    )
+    source = "import beside, pathlib, sys\nfrom nbflow import step\nfrom nbflow.sketch.sketch import Sketch\n"
     source += "from nbflow.notebook.draw import digraph\n"
     source += "flow, params = 1 >> step(beside.clean), {}\n" + WRITE
     written = interpreted(source, tmp_path / "sketch", PYTHONPATH=str(tmp_path))
@@ -490,7 +488,7 @@ def test_a_step_whose_module_is_gone_is_named_and_still_drawn(tmp_path):
     packages.mkdir()
     (packages / "vanishing.py").write_text("def clean(x): return x\n")
     source = "import vanishing, pathlib, sys\nfrom nbflow import step\n"
-    source += "from nbflow.sketch import Sketch\nfrom nbflow.notebook.draw import digraph\n"
+    source += "from nbflow.sketch.sketch import Sketch\nfrom nbflow.notebook.draw import digraph\n"
     source += "flow, params = 1 >> step(vanishing.clean, name='tidy'), {}\n" + WRITE
     written = interpreted(source, tmp_path / "sketch", PYTHONPATH=str(packages))
     assert interpreted(READ, tmp_path / "sketch") == written

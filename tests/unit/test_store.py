@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 from samples import Point
 
 from nbflow.errors import StoreError
-from nbflow.payload import encoded
-from nbflow.store import Store
+from nbflow.store.store import Store
+from nbflow.values.payload import encoded
 
 AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root may do this")
 
@@ -248,7 +248,7 @@ def test_a_payload_of_an_unknown_codec_is_explained(store: Store) -> None:
 WRITER = """
 import sys
 import numpy as np
-from nbflow.store import Store
+from nbflow.store.store import Store
 store = Store(sys.argv[1])
 rng = np.random.default_rng(int(sys.argv[2]))
 print("ready", flush=True)
@@ -321,7 +321,7 @@ def test_many_may_write_the_same_at_once(any_store: Store) -> None:
 
 def test_many_processes_may_write_the_same_at_once(store: Store) -> None:
     script = (
-        "import sys; from nbflow.store import Store; import numpy as np; input();"
+        "import sys; from nbflow.store.store import Store; import numpy as np; input();"
         "store = Store(sys.argv[1]);"
         "print([store.save(np.arange(n)).hash for n in (10, 900_000)])"
     )

@@ -22,7 +22,7 @@ from samples import (
     thorough,
 )
 
-from nbflow.tables import converted, elements_to_frame, to_frame
+from nbflow.values.tables import converted, elements_to_frame, to_frame
 
 DESCRIBED = ["type", "repr", "bytes"]
 

@@ -9,9 +9,10 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from nbflow import StoreError, launch, step
-from nbflow.archive import Archive
-from nbflow.tenancy import mark, others
+from nbflow import StoreError, step
+from nbflow.record.archive import Archive
+from nbflow.record.tenancy import mark, others
+from nbflow.running import launch
 
 
 @step

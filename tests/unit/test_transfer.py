@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbflow.transfer import Parcel, can_travel, dumps, local_modules_by_value
+from nbflow.values.transfer import Parcel, can_travel, dumps, local_modules_by_value
 
 
 @pytest.mark.parametrize("value", [None, 3, "x", [1, {"a": (2,)}], b"bytes", {1, 2}])
@@ -78,7 +78,7 @@ def test_local_modules_travel_by_value_and_installed_ones_do_not(
             pass
         # The inner use leaves the outer one as it was.
         assert "beside_notebook" in cloudpickle.list_registry_pickle_by_value()
-    assert not {"json", "pandas", "nbflow", "nbflow.step", "__main__"} & set(known)
+    assert not {"json", "pandas", "nbflow", "nbflow.algebra.step", "__main__"} & set(known)
     assert "beside_notebook" not in cloudpickle.list_registry_pickle_by_value()
     del sys.modules["beside_notebook"]
     monkeypatch.undo()

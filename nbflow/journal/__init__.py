@@ -1,0 +1,1 @@
+"""The record of all runs on disk, in a SQLite file."""

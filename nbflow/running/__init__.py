@@ -1,0 +1,1 @@
+"""Runs from their start to their end, and what is done with them afterwards."""

@@ -1,0 +1,350 @@
+"""Starting a flow on Dask, and waiting for its end: ``flow.run()``, ``submit()``, ``arun()``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from nbflow.algebra.evaluate import bound_params
+from nbflow.algebra.flow import Flow
+from nbflow.algebra.moment import due_at
+from nbflow.algebra.options import checked_checkpoint
+from nbflow.algebra.topology import Topology
+from nbflow.errors import (
+    FlowError,
+    IdempotencyError,
+    StoreError,
+    UnsupportedError,
+    did_you_mean,
+    quoted,
+)
+from nbflow.journal.entry import Entry
+from nbflow.record.archive import Archive, obstacle, passing_store
+from nbflow.record.events import Status
+from nbflow.record.record import Record
+from nbflow.record.state import RunState
+from nbflow.record.tenancy import mark
+from nbflow.running.clock import watch
+from nbflow.running.cluster import current_client
+from nbflow.running.drive import Drive, shapes
+from nbflow.running.history import held, loaded
+from nbflow.running.run import Run, new_run_id, remember
+from nbflow.sketch.bodies import body_written
+from nbflow.sketch.sketch import Sketch
+from nbflow.store.owner import Owner
+
+# So long after an interrupt a second one cancels the run.
+_SECOND_THOUGHTS_SECONDS = 1.0
+_OPTIONS = ("params", "cluster", "raise_on_error", "store", "key", "checkpoint", "at", "after")
+_LATER = ("display", "fail_fast")
+_LONGEST_KEY = 1_000
+_warned = False
+
+
+def submit(
+    flow: Flow,
+    *inputs: Any,
+    params: dict[str, Any] | None = None,
+    cluster: Any = None,
+    store: Any = None,
+    key: str | None = None,
+    checkpoint: bool | str = "auto",
+    at: datetime | float | None = None,
+    after: float | None = None,
+    **later: Any,
+) -> Run:
+    """Start a flow on Dask, or let it start later, and return at once.
+
+    Parameters
+    ----------
+    flow
+        What to run.
+    inputs
+        Arguments for every open first step.
+    params
+        Values of the flow's parameters.
+    cluster
+        A scheduler's address, a client or a cluster, instead of the current one.
+    store
+        Where the run is written down, with its results: a folder, a URL that fsspec
+        knows, or False for nowhere. Otherwise ``NBFLOW_STORE`` says, or else it is
+        ``.nbflow`` beside the notebook.
+    key
+        What names the run once and for all: the same key and flow give the run that
+        there is.
+    checkpoint
+        Whether results are kept of which their steps say nothing: ``"auto"``, True or
+        False.
+    at
+        When to start: a time with its time zone, or seconds since the epoch. It is
+        written down, so that it outlives this process: the run is started by a process
+        that has one that waits in the same journal, or by ``nbflow tick``.
+    after
+        In how many seconds to start.
+    later
+        Options that do not work in this version.
+
+    Raises
+    ------
+    FlowError, ParamError
+        If the flow cannot run as it is.
+    TransferError
+        If something in it cannot be sent to the workers.
+    ClusterError
+        If there is no cluster.
+    StoreError
+        If the run cannot be written down.
+    IdempotencyError
+        If the key is that of a run of another flow.
+    """
+    _refuse(later)
+    policy = checked_checkpoint(checkpoint)
+    checked_key(key)
+    due = due_at(at, after, time.time())
+    ready = flow.ready(*inputs)
+    bound = bound_params(ready.topology, params or {})
+    asked = key is not None or due is not None
+    archive = None if store is False else _archive(store, ready.topology, asked)
+    if key is not None and archive is None:
+        raise StoreError(
+            f"the key {quoted(key)} names a run in its record, and store=False keeps none; leave "
+            f"one of them out"
+        )
+    if due is not None and archive is None:
+        raise StoreError(
+            "a run that starts later is written down until then, and store=False keeps nothing; "
+            "leave at= and after= out, or give a store"
+        )
+    if key is not None and archive is not None:
+        known = archive.journal.keyed(key)
+        if known is not None:
+            return _existing(known, Sketch.of(ready, bound), archive, cluster)
+    if due is not None and archive is not None:
+        return _waiting(ready, bound, cluster, archive, policy, key, due)
+    return _started(ready, bound, cluster, archive, policy, key)
+
+
+def _started(
+    ready: Flow,
+    params: Mapping[str, Any],
+    cluster: Any,
+    archive: Archive | None,
+    policy: bool | str,
+    key: str | None,
+) -> Run:
+    topology, client = ready.topology, current_client(cluster)
+    started = time.time()
+    state = RunState.planned(new_run_id(), ready.name, shapes(topology), started)
+    record = Record(state, None if archive is None else archive.journal)
+    kept = None
+    if archive is None:
+        kept = passing_store(record) if _has_effects(topology) else None
+        policy = False
+    drive = Drive(topology, params, client, record, archive, policy, store=kept)
+    drive.keeps_results = key is not None
+    drive.prepare()
+    if archive is not None:
+        mark(archive)
+        sketch = Sketch.of(ready, params)
+        # The identity takes long to work out, and tells what a key is of.
+        identity = "" if key is None else sketch.identity
+        entry = entry_of(state, identity, archive, key)
+        found = archive.journal.begin(
+            entry, body_written(archive.journal, sketch.packed()), Owner.here()
+        )
+        if found.id != entry.id:
+            return _existing(found, sketch, archive, cluster)
+        record.hold(found.epoch)
+    run = Run(record, dict(params), flow=ready, drive=drive, archive=archive)
+    remember(run)
+    drive.start()
+    run.watch()
+    return run
+
+
+def _waiting(
+    ready: Flow,
+    params: Mapping[str, Any],
+    cluster: Any,
+    archive: Archive,
+    policy: bool | str,
+    key: str | None,
+    due: float,
+) -> Run:
+    """Write down a run that begins later."""
+    planned = RunState.planned(new_run_id(), ready.name, shapes(ready.topology), time.time())
+    state = replace(planned, status=Status.PENDING, ended=None)
+    mark(archive)
+    sketch = Sketch.of(ready, params)
+    identity = "" if key is None else sketch.identity
+    entry = replace(entry_of(state, identity, archive, key), due=due)
+    found = archive.journal.begin(entry, body_written(archive.journal, sketch.packed()), None)
+    if found.id != entry.id:
+        return _existing(found, sketch, archive, cluster)
+    run = Run(Record(state), params, flow=ready, archive=archive)
+    remember(run)
+    watch(run, cluster, policy)
+    return run
+
+
+def entry_of(
+    state: RunState, identity: str, archive: Archive, key: str | None, parent: str | None = None
+) -> Entry:
+    """Make the entry of a run in the journal.
+
+    Parameters
+    ----------
+    state, identity
+        The run, and what tells its flow and its inputs from others.
+    archive, key, parent
+        Where it is written down, what names it, and the run that it goes on from.
+    """
+    status = str(state.status)
+    return Entry(
+        state.run_id,
+        state.name,
+        status,
+        state.started,
+        steps=len(state.steps),
+        key=key,
+        identity=identity,
+        store=archive.url,
+        parent=parent,
+    )
+
+
+def _existing(entry: Entry, sketch: Sketch, archive: Archive, cluster: Any) -> Run:
+    """Give the run that a key names, and go on with it if it has stopped."""
+    if entry.identity != sketch.identity:
+        raise IdempotencyError(
+            f"the key {quoted(entry.key or '')} is that of run {quoted(entry.id)} of flow "
+            f"{quoted(entry.flow)}, and this is another flow, or has other inputs or parameters; "
+            f"take another key, or look at nbflow.load({entry.id!r})"
+        )
+    driven = Drive.living.get(entry.id)
+    run = loaded(entry.id, archive) if driven is None else held(driven)
+    if run.can_be_resumed:
+        return run.resume(cluster=cluster)
+    if run.status is Status.PENDING:
+        watch(run, cluster)
+    return run
+
+
+def checked_key(key: Any) -> None:
+    """Refuse what cannot name a run.
+
+    Raises
+    ------
+    IdempotencyError
+        If it is no text, blank, or very long.
+    """
+    if key is None:
+        return
+    if not isinstance(key, str) or not key.strip() or "\0" in key or len(key) > _LONGEST_KEY:
+        shown = quoted(key) if isinstance(key, str) else repr(key)
+        raise IdempotencyError(
+            f"the key is {shown}; expected is a text that is not blank, of up to "
+            f"{_LONGEST_KEY:,} characters, such as 'daily-2026-11-21'"
+        )
+
+
+def _archive(store: Any, topology: Topology, asked: bool) -> Archive | None:
+    """Give the archive, or go without where nobody has asked for one and none can be made."""
+    archive = Archive.of(store)
+    problem = obstacle(archive)
+    if problem is None:
+        if _has_effects(topology):
+            _warn_of_claims(archive)
+        return archive
+    if asked or store is not None or _has_effects(topology):
+        raise StoreError(problem)
+    warnings.warn(f"nothing is written down of this run: {problem}", RuntimeWarning, stacklevel=4)
+    return None
+
+
+def _has_effects(topology: Topology) -> bool:
+    return any(node.call.definition.options.has_effect for node in topology.nodes)
+
+
+def _warn_of_claims(archive: Archive) -> None:
+    """Say once in a process that where the store is, two could claim the same effect."""
+    global _warned  # noqa: PLW0603 - once in a process
+    if _warned or archive.store.files.is_exclusive:
+        return
+    _warned = True
+    warnings.warn(
+        f"the store {quoted(archive.store.url)} is not known to make a file only if there is none: "
+        f"if two copies of a step with an effect begin at the same moment, both may run. Expected "
+        f"is a folder, or an object store of S3 or Google",
+        RuntimeWarning,
+        stacklevel=5,
+    )
+
+
+def run(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -> Run:
+    """Start a flow as `submit` does, and wait for its end."""
+    __tracebackhide__ = True  # what IPython's tracebacks leave out
+    started = submit(flow, *inputs, **options)
+    wait_for_end(started)
+    started.wait_for_handlers()
+    if raise_on_error:
+        started.raise_for_error()
+    return started
+
+
+async def arun(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -> Run:
+    """Start a flow as `submit` does, and leave the event loop free until its end."""
+    started = await asyncio.to_thread(submit, flow, *inputs, **options)
+    await asyncio.to_thread(started.wait)
+    await asyncio.to_thread(started.wait_for_handlers)
+    if raise_on_error:
+        started.raise_for_error()
+    return started
+
+
+def wait_for_end(started: Run) -> None:
+    """Wait for a run; an interrupt ends the waiting, and not the run.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        Saying that the run goes on, and where it is found.
+    """
+    __tracebackhide__ = True
+    try:
+        started.wait()
+    except KeyboardInterrupt:
+        said = f"stopped waiting; run {quoted(started.id)} goes on"
+        sys.stderr.write(f"{said} (interrupt once more to cancel it)\n")
+    else:
+        return
+    try:
+        started.wait(_SECOND_THOUGHTS_SECONDS)
+    except KeyboardInterrupt:
+        started.cancel()
+        raise KeyboardInterrupt(f"run {quoted(started.id)} was cancelled") from None
+    raise KeyboardInterrupt(
+        f"stopped waiting; run {quoted(started.id)} goes on, and nbflow.last_run() is it"
+    ) from None
+
+
+def _refuse(later: dict[str, Any]) -> None:
+    for name, value in later.items():
+        if name in _OPTIONS:
+            continue  # means something only to those who wait
+        if name not in _LATER:
+            raise FlowError(
+                f"run has no option {quoted(name)}; {did_you_mean(name, _OPTIONS)}; a run-time "
+                f"parameter is given with params={{{name!r}: …}}, an input by position"
+            )
+        if value is not None and value is not False:
+            raise UnsupportedError(
+                f"the run option {quoted(name)} does not work in this version of nbflow; leave it "
+                f"out"
+            )

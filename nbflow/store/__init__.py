@@ -1,0 +1,1 @@
+"""Results as files that are named by their hash, and what workers leave beside them."""

@@ -1,0 +1,1 @@
+"""Values: what kinds there are, how large, how they look, and how they travel."""

@@ -1,0 +1,1 @@
+"""What happens inside of a Dask task, and beside it on the worker."""
