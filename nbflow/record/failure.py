@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import nbflow
+from nbflow import errors
 from nbflow.errors import RunError
 from nbflow.record.events import ErrorRecord
 from nbflow.record.places import places_of, traceback_from
@@ -35,7 +35,7 @@ _CAUSES = 10
 _BEFORE_USERS = tuple(
     str(each) + os.sep
     for each in (
-        Path(nbflow.__file__).parent,
+        Path(errors.__file__).parent,
         Path(os.__file__).parent / "asyncio",
         Path(os.__file__).parent / "concurrent" / "futures",
     )

@@ -230,7 +230,8 @@ def test_asking_travels(delay: float | None) -> None:
 def test_trying_again_costs_nothing_to_import() -> None:
     code = (
         "import sys, nbflow; before = set(sys.modules); "
-        "import nbflow.algebra.retry, nbflow.algebra.context; print(*sorted(set(sys.modules) - before))"
+        "import nbflow.algebra.retry, nbflow.algebra.context; "
+        "print(*sorted(set(sys.modules) - before))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(said.stdout.split()) <= {"nbflow.algebra.retry", "nbflow.algebra.context"}

@@ -474,7 +474,8 @@ def test_a_flow_of_a_notebook_is_drawn_and_run_in_another_process(tmp_path):
 def test_a_module_beside_the_notebook_is_kept_with_the_flow(tmp_path):
     beside = tmp_path / "beside.py"
     beside.write_text("N = 5\ndef clean(x): return x + N\n")
-    source = "import beside, pathlib, sys\nfrom nbflow import step\nfrom nbflow.sketch.sketch import Sketch\n"
+    source = "import beside, pathlib, sys\nfrom nbflow import step\n"
+    source += "from nbflow.sketch.sketch import Sketch\n"
     source += "from nbflow.notebook.draw import digraph\n"
     source += "flow, params = 1 >> step(beside.clean), {}\n" + WRITE
     written = interpreted(source, tmp_path / "sketch", PYTHONPATH=str(tmp_path))
