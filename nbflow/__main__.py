@@ -7,6 +7,7 @@ import ast
 import sys
 import traceback
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from nbflow.errors import NbflowError, RunError, quoted
@@ -17,11 +18,13 @@ from nbflow.notebook.arguments import (
     add_checkpoint,
     add_drawing,
     add_params,
+    add_renamed,
     add_store,
     add_verdict,
     checkpoint_of,
     drawing_options,
     parser,
+    renamed_of,
 )
 
 if TYPE_CHECKING:
@@ -60,11 +63,12 @@ def _add_load(to: argparse.ArgumentParser) -> None:
 def _add_resume(to: argparse.ArgumentParser) -> None:
     to.add_argument("run", metavar="ID", help="the id of a run")
     to.add_argument("--flow", metavar="FILE:FLOW", help="the flow as it is now, if it has changed")
+    add_renamed(to)
     to.add_argument(
         "--force", action="store_true", help="take it from a process that still drives it"
     )
     add_store(to)
-    add_checkpoint(to)
+    add_checkpoint(to, "as before")
     _add_cluster(to)
     _add_report(to)
 
@@ -126,10 +130,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace) -> int:
+    from nbflow.notebook.outlook import outlook
     from nbflow.notebook.source import flow_from
+    from nbflow.notebook.wording import counted
     from nbflow.running.launch import submit, wait_for_end
 
-    flow = flow_from(given.flow)
+    flow, policy = flow_from(given.flow), checkpoint_of(given)
     _connect(given)
     run = submit(
         flow,
@@ -137,9 +143,11 @@ def _run(given: argparse.Namespace) -> int:
         cluster=given.cluster,
         store=given.store,
         key=given.key,
-        checkpoint=checkpoint_of(given),
+        checkpoint="auto" if policy is None else policy,
     )
-    print(f"{flow.name}: {len(flow)} step{'s' * (len(flow) != 1)}, run {run.id}", flush=True)
+    waits = f", {outlook(run.state, deterministic=False)}" if run.status == "pending" else ""
+    steps = counted(len(flow), "step")
+    print(f"{flow.name}: {steps}, run {run.id}{waits}", flush=True)
     wait_for_end(run)
     run.wait_for_handlers()
     _print_outcome(run)
@@ -182,9 +190,14 @@ def _resume(given: argparse.Namespace) -> int:
 
     flow = None if given.flow is None else flow_from(given.flow)
     stopped = load(given.run, given.store)
+    renamed = renamed_of(given, stopped.state.steps, None if flow is None else flow.steps)
     _connect(given)
     run = stopped.resume(
-        flow, cluster=given.cluster, force=given.force, checkpoint=checkpoint_of(given)
+        flow,
+        cluster=given.cluster,
+        renamed=renamed,
+        force=given.force,
+        checkpoint=checkpoint_of(given),
     )
     wait_for_end(run)
     run.wait_for_handlers()
@@ -294,11 +307,13 @@ def _print_outcome(run: Run) -> None:
 def _print_advice(run: Run) -> None:
     """Say why a run stopped before its end, and what to type then."""
     state = run.state
-    doubts = [each.name for each in state.steps.values() if each.doubts]
+    doubts = [called for each in state.steps.values() for called, _ in each.in_doubt]
     if state.reason:
         print(state.reason)
     if doubts and run.status == "interrupted":
-        print(f"here: nbflow resolve {run.id} {doubts[0]} --completed VALUE, --retry or --failed")
+        # A shell takes brackets for a pattern.
+        named = quote(doubts[0])
+        print(f"here: nbflow resolve {run.id} {named} --completed VALUE, --retry or --failed")
     if run.status == "interrupted":
         print(f"then: nbflow resume {run.id}" if doubts else f"here: nbflow resume {run.id}")
     elif state.rollback is not None and run.status == "failed":

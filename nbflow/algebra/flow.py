@@ -459,7 +459,7 @@ def _flowed(left: Flow, right: Flow) -> Expression:
     node = right.expression
     if isinstance(node, Node) and node.loose:
         return applied(node.call, left.expression)
-    if isinstance(node, Node) and node.bare_map and not _lacks(right):
+    if isinstance(node, Node) and node.bare_map and not is_open(right):
         return received(node, left.expression)
     if isinstance(node, ParamRef):
         raise FlowError(f"a value cannot flow into the parameter {quoted(node.name)}")
@@ -467,7 +467,7 @@ def _flowed(left: Flow, right: Flow) -> Expression:
     return fed(node, left.expression, described)
 
 
-def _lacks(flow: Flow) -> bool:
+def is_open(flow: Flow) -> bool:
     """Tell whether a step of a flow lacks an argument, or a map its items."""
     return any(
         node.open or (node.axis and any(each.items is None for each in node.axis.lineage))

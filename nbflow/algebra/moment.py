@@ -1,12 +1,21 @@
-"""When a run is to begin."""
+"""When a run is to begin, or a step that waits: in seconds, and in words."""
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 from typing import Any
 
 from nbflow.algebra.retry import finite_number
 from nbflow.errors import FlowError
+
+# What is further away than this needs its day said.
+_FAR_SECONDS = 12 * 3600.0
+# Who is to start something at a moment may be a little late.
+_LATE_SECONDS = 15.0
+# Units of time, and from how many of it on the next larger one is meant.
+_UNITS = (("s", 1.0, 90), ("min", 60.0, 90), ("h", 3600.0, 36))
+_DAY_SECONDS = 86400.0
 
 
 def due_at(at: Any, after: Any, now: float) -> float | None:
@@ -58,3 +67,58 @@ def due_at(at: Any, after: Any, now: float) -> float | None:
             f"since the epoch"
         )
     return moment
+
+
+def clock(at: float | None, now: float | None = None) -> str:
+    """Write when something will be, as the clock on the wall says it.
+
+    Parameters
+    ----------
+    at
+        The moment, in seconds since the epoch.
+    now
+        Where it matters whether that is far away, the present: then the day is said too.
+    """
+    if at is None:
+        return ""
+    far = now is not None and abs(at - now) > _FAR_SECONDS
+    try:
+        return time.strftime("%Y-%m-%d %H:%M" if far else "%H:%M:%S", time.localtime(at))
+    except (ValueError, OverflowError, OSError):
+        return ""
+
+
+def span(seconds: float) -> str:
+    """Write a time roughly, as one does who looks at a clock.
+
+    Examples
+    --------
+    >>> [span(each) for each in (12.3, 100, 5400, 200_000)]
+    ['12 s', '2 min', '2 h', '2 days']
+    """
+    for unit, size, most in _UNITS:
+        if round(seconds / size) < most:
+            return f"{round(seconds / size)} {unit}"
+    return f"{round(seconds / _DAY_SECONDS):,} days"
+
+
+def begins(at: float, now: float) -> str:
+    """Say when something begins that waits for its time.
+
+    Parameters
+    ----------
+    at, now
+        When, and the present, in seconds since the epoch.
+
+    Examples
+    --------
+    >>> begins(1000.0, now=820.0).partition(", ")[2]
+    'in 3 min'
+    """
+    left = at - now
+    when = clock(at, now) or "later"
+    if left > 0:
+        return f"begins {when}, in {span(max(1.0, left))}"
+    if left > -_LATE_SECONDS:
+        return f"begins {when}, now"
+    return f"was to begin {when}, {span(-left)} ago"

@@ -43,6 +43,8 @@ class Entry:
         Who drives it, and until when that holds if it is not renewed.
     pruned
         When its results were given up.
+    checkpoint
+        Whether results are kept of which their steps say nothing, as for ``submit``.
 
     Examples
     --------
@@ -65,6 +67,7 @@ class Entry:
     owner: Owner | None = None
     expires: float | None = None
     pruned: float | None = None
+    checkpoint: bool | str = "auto"
 
 
 def is_driven(entry: Entry, now: float, alive: bool | None) -> bool:

@@ -304,4 +304,9 @@ def _row(entry: Entry) -> dict[str, Any]:
 def _entry(row: tuple[Any, ...]) -> Entry:
     entry = Entry(*row)
     owner: Any = entry.owner
-    return entry if owner is None else replace(entry, owner=Owner(**json.loads(owner)))
+    checkpoint = entry.checkpoint if entry.checkpoint == "auto" else bool(entry.checkpoint)
+    return replace(
+        entry,
+        owner=None if owner is None else Owner(**json.loads(owner)),
+        checkpoint=checkpoint,
+    )

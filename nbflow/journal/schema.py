@@ -58,6 +58,8 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX timers ON runs (due) WHERE due IS NOT NULL",
     ),
+    # 'auto', or a truth value.
+    ("ALTER TABLE runs ADD COLUMN checkpoint NOT NULL DEFAULT 'auto'",),
 )
 
 

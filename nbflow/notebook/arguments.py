@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
-from nbflow.errors import FlowError, quoted
+from nbflow.errors import FlowError, did_you_mean, quoted
 
 Adder = Callable[[argparse.ArgumentParser], None]
 
@@ -95,22 +95,101 @@ def add_store(to: argparse.ArgumentParser) -> None:
     )
 
 
-def add_checkpoint(to: argparse.ArgumentParser) -> None:
-    """Let a command say which results are kept."""
+def add_checkpoint(to: argparse.ArgumentParser, otherwise: str = "auto") -> None:
+    """Let a command say which results are kept.
+
+    Parameters
+    ----------
+    to
+        What is added to.
+    otherwise
+        What holds if the line says nothing, in words.
+    """
     to.add_argument(
         "--checkpoint",
         choices=list(_CHECKPOINTS),
-        default="auto",
-        help="keep results that took longer to compute than to write, or all, or none",
+        help="keep results that took longer to compute than to write, or all, or none; "
+        f"{otherwise} if left out",
     )
 
 
-_CHECKPOINTS: dict[str, bool | str] = {"auto": "auto", "on": True, "off": False}
+_CHECKPOINTS: dict[str | None, bool | str] = {"auto": "auto", "on": True, "off": False}
 
 
-def checkpoint_of(given: argparse.Namespace) -> bool | str:
-    """Give what a line says of checkpoints as ``flow.submit()`` takes it."""
-    return _CHECKPOINTS[given.checkpoint]
+def checkpoint_of(given: argparse.Namespace) -> bool | str | None:
+    """Give what a line says of checkpoints as ``run.resume()`` takes it; None for nothing."""
+    return _CHECKPOINTS.get(given.checkpoint)
+
+
+def add_renamed(to: argparse.ArgumentParser) -> None:
+    """Let a command say that steps have other names now."""
+    to.add_argument(
+        "--renamed",
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        type=renaming,
+        help="what a step of --flow is called now, by the name that it had; for each such step",
+    )
+
+
+def renaming(text: str) -> tuple[str, str]:
+    """Read ``old=new``.
+
+    Examples
+    --------
+    >>> renaming("clean=tidy")
+    ('clean', 'tidy')
+    """
+    old, equals, new = text.partition("=")
+    if not (equals and old.strip() and new.strip()):
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not OLD=NEW")
+    return old, new
+
+
+def renamed_of(
+    given: argparse.Namespace, before: Iterable[str], now: Iterable[str] | None
+) -> dict[str, str]:
+    """Give what a line says of new names as ``run.resume()`` takes it.
+
+    Parameters
+    ----------
+    given
+        What was read of the line.
+    before, now
+        The steps of the run, and those of the flow that was given; None if none was.
+
+    Raises
+    ------
+    LineError
+        If a name is not that of a step, or is there twice.
+
+    Examples
+    --------
+    >>> renamed_of(argparse.Namespace(renamed=[("clean", "tidy")]), ["clean"], ["tidy"])
+    {'clean': 'tidy'}
+    """
+    pairs: list[tuple[str, str]] = given.renamed
+    if pairs and now is None:
+        raise LineError(
+            f"--renamed {'='.join(pairs[0])} says what a step is called in the flow as it is now; "
+            f"give that by --flow"
+        )
+    for place, steps, which in ((0, before, "the run"), (1, now or (), "the flow")):
+        names, known = [pair[place] for pair in pairs], list(steps)
+        for name in names:
+            option = "=".join(pairs[names.index(name)])
+            if name not in known:
+                raise LineError(
+                    f"--renamed {option}: {which} has no step {quoted(name)}; expected is OLD=NEW; "
+                    f"{did_you_mean(name, known)}"
+                )
+            if names.count(name) > 1:
+                raise LineError(
+                    f"--renamed names the step {quoted(name)} of {which} {names.count(name)} "
+                    f"times; give each step one name"
+                )
+    return dict(pairs)
 
 
 def add_verdict(to: argparse.ArgumentParser) -> None:

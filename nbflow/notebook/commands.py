@@ -9,6 +9,7 @@ from nbflow.notebook.arguments import (
     add_checkpoint,
     add_drawing,
     add_params,
+    add_renamed,
     add_store,
     add_verdict,
 )
@@ -62,12 +63,13 @@ def _add_load(to: argparse.ArgumentParser) -> None:
 def _add_resume(to: argparse.ArgumentParser) -> None:
     _add_chosen(to)
     to.add_argument("--flow", help="the name of the flow as it is now, if it has changed")
+    add_renamed(to)
     to.add_argument(
         "--force", action="store_true", help="take it from a process that still drives it"
     )
     _add_cluster(to)
     add_store(to)
-    add_checkpoint(to)
+    add_checkpoint(to, "as before")
     _add_waiting(to)
 
 
@@ -95,6 +97,11 @@ def _add_result(to: argparse.ArgumentParser) -> None:
     to.add_argument("--run", help="the name of a run; the last one if left out")
 
 
+def _add_inspected(to: argparse.ArgumentParser) -> None:
+    to.add_argument("--run", help="the name or the id of a run; the last one if left out")
+    add_store(to)
+
+
 def _add_connect(to: argparse.ArgumentParser) -> None:
     to.add_argument("address", nargs="?", help="a scheduler; a new local cluster if left out")
     to.add_argument("--workers", type=int, metavar="N", help="worker processes of a local cluster")
@@ -106,6 +113,7 @@ COMMANDS: tuple[tuple[str, str, Adder], ...] = (
     ("show", "draw a flow, or a run", _add_show),
     ("steps", "the table of steps of a run", _add_chosen),
     ("status", "how a run is, in one line for each step", _add_chosen),
+    ("rows", "where rows went: what each step got, gave, lost and multiplied", _add_inspected),
     ("result", "a result as a DataFrame", _add_result),
     ("cancel", "let no other step of a run begin, and ask those that run to stop", _add_chosen),
     ("runs", "the table of all runs, the newest first", add_store),

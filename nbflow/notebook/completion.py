@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from shlex import quote
 from typing import Any
 
 from IPython import get_ipython
@@ -70,7 +71,9 @@ def offered(words: list[str], word: str, names: Mapping[str, Any]) -> list[str]:
     sub = argparse.ArgumentParser(add_help=False)
     adders[before[1]](sub)
     options = [each for action in sub._actions for each in action.option_strings]
-    return [*_values(before, names), *(each for each in options if each.startswith("--")), "--help"]
+    renaming = before[-1] == "--renamed"
+    values = _renamings(before, word, names) if renaming else _values(before, names)
+    return [*values, *(each for each in options if each.startswith("--")), "--help"]
 
 
 def _values(before: list[str], names: Mapping[str, Any]) -> Sequence[str]:
@@ -121,18 +124,37 @@ def _store(before: list[str]) -> str | None:
     return next((value for option, value in pairwise(before) if option == "--store"), None)
 
 
+def _run_of(before: list[str], names: Mapping[str, Any]) -> Run | None:
+    """Find the run that a line is about: the last one if it names none."""
+    try:
+        if len(before) < 3 or before[2].startswith("-"):
+            return last_run()
+        found = names.get(before[2])
+        return found if isinstance(found, Run) else load(before[2], _store(before))
+    except (NbflowError, OSError):
+        return None
+
+
 def _in_doubt(before: list[str], names: Mapping[str, Any]) -> Sequence[str]:
     """List the steps and elements of a run that are in doubt."""
-    found = names.get(before[2])
-    try:
-        run = found if isinstance(found, Run) else load(before[2])
-    except (NbflowError, OSError):
-        return []
-    return [
-        name if number is None else f"{name}[{number}]"
-        for name, step in run.state.steps.items()
-        for number in step.doubts
-    ]
+    run = _run_of(before, names)
+    steps = [] if run is None else run.state.steps.values()
+    return [quote(called) if " " in called else called for s in steps for called, _ in s.in_doubt]
+
+
+def _renamings(before: list[str], word: str, names: Mapping[str, Any]) -> Sequence[str]:
+    """List the steps that a run has and its flow has no more, and for each those that are new."""
+    run = _run_of(before, names)
+    given = names.get(next((name for option, name in pairwise(before) if option == "--flow"), ""))
+    was = [] if run is None else list(run.state.steps)
+    now = given._flow().steps if isinstance(given, Composable) else []
+    said = {value for option, value in pairwise(before) if option == "--renamed"}
+    taken = {side for each in said for side in each.split("=", 1)}
+    old = [each for each in was if each not in now and each not in taken] if now else was
+    if "=" not in word:
+        return [f"{each}=" for each in old]
+    new = [each for each in now if each not in was and each not in taken]
+    return [f"{word.split('=', 1)[0]}={each}" for each in new]
 
 
 def _steps_of_last_run() -> list[str]:

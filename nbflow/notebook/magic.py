@@ -19,18 +19,20 @@ from IPython.display import display
 from nbflow.algebra.flow import Composable, Flow
 from nbflow.deterministic import is_deterministic
 from nbflow.errors import NbflowError, RunError, quoted
+from nbflow.notebook import inspecting, records
 from nbflow.notebook import line as lines
-from nbflow.notebook import records
 from nbflow.notebook.arguments import (
     Help,
     LineParser,
     checkpoint_of,
     drawing_options,
     parser,
+    renamed_of,
 )
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
 from nbflow.notebook.completion import flow_matcher
-from nbflow.notebook.telling import retrying
+from nbflow.notebook.telling import begin, retrying
+from nbflow.notebook.wording import listed
 from nbflow.record.events import Status
 from nbflow.running import history
 from nbflow.running.drive import Drive
@@ -64,6 +66,9 @@ class FlowMagics(Magics):
         names = {**self.shell.user_ns, **(local_ns or {})}
         try:
             given = _parser().parse_args(lines.split(line, names) or ["--help"])
+            if given.command in inspecting.COMMANDS:
+                run = _run_named(given.run, names, given.store)
+                return inspecting.COMMANDS[given.command](run, given)
             command: Callable[..., Any] = getattr(self, f"_{given.command}")
             return command(given, names)
         except Help as text:
@@ -78,13 +83,14 @@ class FlowMagics(Magics):
         __tracebackhide__ = True
         flow = _flow_named(given.flow, names)
         inputs = [lines.value_or_text(text, names) for text in given.inputs]
+        policy = checkpoint_of(given)
         started = flow.submit(
             *inputs,
             params=dict(given.param),
             cluster=given.cluster,
             store=given.store,
             key=given.key,
-            checkpoint=checkpoint_of(given),
+            checkpoint="auto" if policy is None else policy,
         )
         return _ended(started, given)
 
@@ -101,7 +107,11 @@ class FlowMagics(Magics):
         run = _run_named(given.run, names, given.store)
         flow = None if given.flow is None else _flow_named(given.flow, names)
         resumed = run.resume(
-            flow, cluster=given.cluster, force=given.force, checkpoint=checkpoint_of(given)
+            flow,
+            cluster=given.cluster,
+            renamed=renamed_of(given, run.state.steps, None if flow is None else flow.steps),
+            force=given.force,
+            checkpoint=checkpoint_of(given),
         )
         return _ended(resumed, given)
 
@@ -129,10 +139,10 @@ class FlowMagics(Magics):
         else:
             run.resolve(given.step, failed=True)
             said = "counts as failed"
-        left = [each.name for each in run.state.steps.values() if each.doubts]
+        left = [each for step in run.state.steps.values() for each, _ in step.in_doubt]
         further = f"go on with %flow resume {given.run}"
         if left:
-            further = f"{', '.join(left)} is still in doubt"
+            further = f"still in doubt: {listed(left)}"
         print(f"{given.step} {said}; {further}")
 
     def _show(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Any:
@@ -144,10 +154,14 @@ class FlowMagics(Magics):
     def _steps(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Any:
         run = _run_named(given.run, names)
         state, table = run.state, run.steps
+        deterministic = is_deterministic()
         for step in state.steps.values():
             if step.status is Status.RETRYING:
-                said = [step.reason, *retrying(step, deterministic=is_deterministic())[1:]]
+                said = [step.reason, *retrying(step, deterministic=deterministic)[1:]]
                 table.loc[step.name, "reason"] = ", ".join(said)
+            waits = begin(step, deterministic=deterministic)
+            if waits:
+                table.loc[step.name, "reason"] = waits
         return table
 
     def _status(self, given: argparse.Namespace, names: Mapping[str, Any]) -> None:

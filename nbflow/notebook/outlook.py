@@ -1,9 +1,12 @@
-"""What is to be said of a run as a whole: why it stopped, and what to do about it."""
+"""What is to be said of a run as a whole: when it begins, or why it stopped and what to do."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
+from nbflow.algebra.moment import begins
+from nbflow.notebook.telling import LATER
 from nbflow.notebook.wording import count, printable, timeless
 from nbflow.record.events import Status
 
@@ -11,10 +14,12 @@ if TYPE_CHECKING:
     from nbflow.record.state import RunState
 
 _LONGEST = 600
+# After so long after its time, nobody is about to start a run.
+_PATIENCE_SECONDS = 60.0
 
 
 def outlook(state: RunState, *, deterministic: bool) -> str:
-    """Say why a run stopped before its end, or how far its rollback is; else nothing.
+    """Say when a run begins, why it stopped, or how far its rollback is; else nothing.
 
     Parameters
     ----------
@@ -32,6 +37,8 @@ def outlook(state: RunState, *, deterministic: bool) -> str:
     >>> outlook(state, deterministic=True)
     'the kernel died; run.resume() goes on'
     """
+    if state.status is Status.PENDING and state.begins is not None:
+        return LATER if deterministic else _begins(state.begins, time.time())
     reason = timeless(state.reason) if deterministic else state.reason
     if state.status is Status.INTERRUPTED:
         going = "goes on undoing" if state.rollback is not None else "goes on"
@@ -51,3 +58,10 @@ def outlook(state: RunState, *, deterministic: bool) -> str:
     if reason:
         reason += f", {count(done)} of {count(len(entries))} undone; run.undo() tries again"
     return printable(reason, _LONGEST)
+
+
+def _begins(at: float, now: float) -> str:
+    said = begins(at, now)
+    if now < at + _PATIENCE_SECONDS:
+        return said
+    return f"{said}, and no process has started it; run.wait() does, or nbflow tick"

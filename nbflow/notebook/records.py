@@ -6,9 +6,11 @@ import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from nbflow.algebra.moment import begins
 from nbflow.deterministic import is_deterministic
 from nbflow.errors import NbflowError
 from nbflow.record.archive import Archive
+from nbflow.record.events import Status
 from nbflow.running.drive import Drive
 from nbflow.running.history import runs, status_of
 from nbflow.running.run import is_run_id
@@ -45,17 +47,33 @@ def table(store: Any = None) -> pd.DataFrame:
     found = runs(store).set_index("id")
     if is_deterministic():
         return found.reset_index(drop=True)[["flow", "status", "steps", "key"]].fillna({"key": ""})
+    waits = found["status"] == Status.PENDING
     # As the clock on the wall has it, which is what the ids begin with too.
     started = [_on_the_wall(each.timestamp()) for each in found["started"]]
-    return found.assign(
-        started=pd.Series(started, index=found.index, dtype="datetime64[s]"),
+    table = found.assign(
+        # What waits for its time has only been accepted.
+        started=pd.Series(started, index=found.index, dtype="datetime64[s]").mask(waits),
         seconds=found["seconds"].round(3),
         key=found["key"].fillna(""),
     )
+    if waits.any():
+        table.insert(2, "begins", _begins(store, table))
+    return table
 
 
 def _on_the_wall(at: float) -> datetime:
     return datetime.fromtimestamp(int(at))  # noqa: DTZ006 - that is what is wanted
+
+
+def _begins(store: Any, table: pd.DataFrame) -> list[str]:
+    """Say of each run that waits when it begins; nothing of the others."""
+    now = time.time()
+    said = {
+        each.id: begins(each.due, now).removeprefix("begins ")
+        for each in Archive.of(store).journal.entries()
+        if each.due is not None and each.status == Status.PENDING
+    }
+    return [said.get(str(each), "") for each in table.index]
 
 
 def is_id(text: str) -> bool:

@@ -16,7 +16,6 @@ from nbflow.notebook.telling import (
     begin,
     doubt,
     error,
-    labels_of,
     put_aside,
     reason,
     retrying,
@@ -149,7 +148,7 @@ def _reason(step: StepState, deterministic: bool) -> str:
     parts = []
     if step.status is Status.RETRYING:
         parts += retrying(step, deterministic=deterministic)[1:]
-    begins = "" if deterministic else begin(step)
+    begins = begin(step, deterministic=deterministic)
     parts += [begins] if begins else []
     said = word(step)
     parts += [said] if said != appearance(step).value else []
@@ -286,12 +285,9 @@ def _doubts(step: StepState, deterministic: bool) -> Iterator[Markup]:
         return
     look = f"{LINE}; padding-left: 10px; border-left: 3px solid {LOOKS[Mark.DOUBT].border}"
     lines = []
-    doubts = sorted(step.doubts.items(), key=lambda each: -1 if each[0] is None else each[0])
-    labels = labels_of(step)
-    for number, why in doubts[:_DOUBTS]:
-        label = "" if number is None else f"[{labels.get(number, number)}]"
+    for called, why in step.in_doubt[:_DOUBTS]:
         said = timeless(why) if deterministic else why
-        lines.append(f"{printable(step.name + label, _NAME)}: {printable(said, _LOG)}")
+        lines.append(f"{printable(called, _NAME)}: {printable(said, _LOG)}")
     more = len(step.doubts) - len(lines)
     lines += [f"… {counted(more, 'more element')}"] if more > 0 else []
     yield element("pre", "\n".join(lines), style=look)

@@ -6,11 +6,11 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from nbflow.algebra.moment import begins, clock
 from nbflow.notebook.appearance import counts, shown
 from nbflow.notebook.figure import numbered
 from nbflow.notebook.style import LOOKS, Mark, Shown
 from nbflow.notebook.wording import (
-    clock,
     count,
     counted,
     dimensions,
@@ -23,7 +23,10 @@ from nbflow.record.events import ErrorRecord, Status
 from nbflow.record.stepstate import StepState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+# Of what waits for its time, where times are left out.
+LATER = "begins later"
 
 
 def worst(states: Iterable[StepState]) -> Shown | None:
@@ -87,9 +90,9 @@ def told(state: StepState, *, deterministic: bool, limit: int) -> list[str]:
         return [f"{sign} {first}", *rest]
     if status is Status.COMPENSATED or isinstance(status, Mark):
         return [f"{sign} {word(state)}"]
-    begins = "" if deterministic else begin(state)
-    if begins:
-        return [f"{sign} {begins}"]
+    waits = begin(state, deterministic=deterministic)
+    if waits:
+        return [f"{sign} {waits}"]
     if state.mapped and (state.done or not status.final):
         parts = [f"{sign} {elements(state)}", *put_aside(state), took]
     elif status is Status.COMPLETED and took:
@@ -118,11 +121,11 @@ def word(state: StepState) -> str:
     return ", ".join(parts) or status.value
 
 
-def begin(state: StepState) -> str:
+def begin(state: StepState, *, deterministic: bool) -> str:
     """Say when a step begins that waits for its time."""
     if state.status is not Status.PENDING or state.retry_at is None:
         return ""
-    return f"begins at {clock(state.retry_at, time.time())}"
+    return LATER if deterministic else begins(state.retry_at, time.time())
 
 
 def elements(state: StepState) -> str:
@@ -162,23 +165,10 @@ def reason(state: StepState, *, deterministic: bool, limit: int) -> str:
 
 def doubt(state: StepState, *, deterministic: bool, limit: int) -> str:
     """Say why nobody knows whether a step, or the first such element, has ended."""
-    if not state.doubts:
-        return ""
-    element = min(state.doubts, key=lambda each: -1 if each is None else each)
-    said = state.doubts[element]
-    if element is not None:
-        said = f"{state.name}[{label_of(state, element)}]: {said}"
-    return printable(timeless(said) if deterministic else said, limit)
-
-
-def label_of(state: StepState, element: int) -> str:
-    """Name an element as the user did, or by its number."""
-    return str(labels_of(state).get(element, element))
-
-
-def labels_of(state: StepState) -> Mapping[int, str]:
-    """Give the names of those elements that have one, by number."""
-    return {number: label for part in state.elements for number, label in part.labels.items()}
+    for called, why in state.in_doubt:
+        said = f"{called}: {why}" if state.mapped else why
+        return printable(timeless(said) if deterministic else said, limit)
+    return ""
 
 
 def error(state: StepState, *, deterministic: bool, limit: int) -> str:

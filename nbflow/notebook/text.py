@@ -29,7 +29,7 @@ from nbflow.notebook.telling import (
 )
 from nbflow.notebook.traits import chunked, traits
 from nbflow.notebook.undoing import undone
-from nbflow.notebook.wording import count, counted, dimensions, duration, printable
+from nbflow.notebook.wording import count, counted, dimensions, duration, listed, printable
 from nbflow.record.events import Status
 from nbflow.record.state import RunState
 from nbflow.record.stepstate import StepState
@@ -44,7 +44,6 @@ _NAME = 48
 _CASE = 24
 _REASON = 160
 _DEEPEST = 12
-_MOST_NAMED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,7 @@ def headline(flow: Flow, state: RunState | None, *, deterministic: bool = False)
         return _run_headline(flow.name, state, deterministic=deterministic)
     nodes, names = flow.topology.nodes, flow.topology.names
     opened = [name for node, name in zip(nodes, names, strict=True) if node.open]
-    lacking = f", open at {_listed(opened)}" if opened else ""
+    lacking = f", open at {listed(opened)}" if opened else ""
     return f"{printable(flow.name, _NAME)}: {counted(len(nodes), 'step')}{lacking}"
 
 
@@ -145,9 +144,7 @@ def _undone(flow: Flow | None, state: RunState) -> list[str]:
     ]
     if not done:
         return []
-    more = len(done) - _MOST_NAMED
-    listed = ", ".join(done[:_MOST_NAMED]) + (f" and {count(more)} more" if more > 0 else "")
-    return [f"undone, in this order: {listed}"]
+    return [f"undone, in this order: {listed(done, 2 * _NAME)}"]
 
 
 def _counts(state: RunState) -> str:
@@ -244,7 +241,7 @@ def _notes(node: Node) -> list[str]:
         if axis.limit is not None:
             notes.append(at_once(axis.limit))
     params = dict.fromkeys(_params(node))
-    return [*notes, f"param {_listed(list(params))}"] if params else notes
+    return [*notes, f"param {listed(list(params))}"] if params else notes
 
 
 def _capped(topology: Topology) -> dict[int, list[str]]:
@@ -274,16 +271,10 @@ def _sources(topology: Topology, edges: Wires, position: int, *, follows: bool) 
     names, waited = topology.names, edges.order_only[position]
     above = edges.drawn[position] or edges.upstream[position]
     flowing = [names[each] for each in above if each not in waited]
-    said = f" ← {_listed(flowing)}" if flowing and not follows else ""
+    said = f" ← {listed(flowing)}" if flowing and not follows else ""
     if waited:
-        said += f", after {_listed([names[each] for each in waited])}"
+        said += f", after {listed([names[each] for each in waited])}"
     return said
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(printable(name, _NAME) for name in names[:_MOST_NAMED])
-    more = len(names) - _MOST_NAMED
-    return f"{shown} and {count(more)} more" if more > 0 else shown
 
 
 def _drawn(lines: Sequence[_Line]) -> list[str]:
@@ -325,7 +316,7 @@ def described(step: StepState, *, deterministic: bool = False) -> str:
     """
     status = shown(step)
     sign, parts = LOOKS[status].sign, [status.value]
-    begins = "" if deterministic else begin(step)
+    begins = begin(step, deterministic=deterministic)
     if status is Status.RETRYING:
         parts = retrying(step, deterministic=deterministic)
     elif isinstance(status, Mark) or status is Status.COMPENSATED:
@@ -353,5 +344,5 @@ def _left_out(steps: Sequence[StepState]) -> list[str]:
     said = f"… {counted(len(steps), 'more step')}"
     for problem in (each for each in counts(steps) if each in PROBLEMS):
         names = [step.name for step in steps if shown(step) is problem]
-        said += f", of which {count(len(names))} {problem.value}: {_listed(names)}"
+        said += f", of which {count(len(names))} {problem.value}: {listed(names)}"
     return [said]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nbflow.notebook.telling import labels_of
 from nbflow.notebook.traits import undoer
 from nbflow.record.events import Status
 from nbflow.record.stepstate import Undoing
@@ -79,7 +78,7 @@ def undone(flow: Flow | None, state: RunState) -> list[Undone]:
     if state.rollback is None:
         return []
     by = {} if flow is None else undoers(flow, {name for name, _ in state.rollback.entries})
-    labels = {name: labels_of(state.steps[name]) for name in by or state.steps}
+    labels = {name: state.steps[name].labels for name in by or state.steps}
     found = []
     for name, number in state.rollback.entries:
         step = state.steps[name]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Emoji and several scripts need these two joiners; every other sign that is not
 # printed would let a name pretend to be another, so it is spelled out.
@@ -17,8 +19,7 @@ _MOMENT = re.compile(
 )
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 _SHAPED = ("pandas", "numpy", "polars", "pyarrow")
-# What is further away than this needs its day said.
-_FAR_SECONDS = 12 * 3600.0
+_NAME, _MOST_NAMED = 48, 6
 _SPELLED = (bool, int, float, type(None))
 
 
@@ -123,6 +124,26 @@ def counted(number: int, noun: str) -> str:
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"
 
 
+def listed(names: Sequence[str], limit: int = _NAME) -> str:
+    """Write some names, and how many more there are.
+
+    Parameters
+    ----------
+    names
+        Which.
+    limit
+        How long each may be.
+
+    Examples
+    --------
+    >>> listed(["a", "b"]), listed(["load"] * 8)
+    ('a, b', 'load, load, load, load, load, load and 2 more')
+    """
+    shown = ", ".join(printable(name, limit) for name in names[:_MOST_NAMED])
+    more = len(names) - _MOST_NAMED
+    return f"{shown} and {count(more)} more" if more > 0 else shown
+
+
 def dimensions(rows: int | None, columns: int | None) -> str:
     """Write how large a table is, or nothing where there is none.
 
@@ -154,25 +175,6 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02} s"
     return f"{count(minutes // 60)} h {minutes % 60:02} min"
-
-
-def clock(at: float | None, now: float | None = None) -> str:
-    """Write when something will be, as the clock on the wall says it.
-
-    Parameters
-    ----------
-    at
-        The moment, in seconds since the epoch.
-    now
-        Where it matters whether that is far away, the present: then the day is said too.
-    """
-    if at is None:
-        return ""
-    far = now is not None and abs(at - now) > _FAR_SECONDS
-    try:
-        return time.strftime("%Y-%m-%d %H:%M" if far else "%H:%M:%S", time.localtime(at))
-    except (ValueError, OverflowError, OSError):
-        return ""
 
 
 def size(number: int | None) -> str:

@@ -67,7 +67,8 @@ class Work:
         for a step without.
     delay, due
         How many seconds it waits before its first attempt; and when that is over, in
-        seconds since the epoch, if it was waiting when the run stopped.
+        seconds since the epoch, for elements that were waiting when the run stopped; None
+        for a step without.
     """
 
     position: int
@@ -91,7 +92,7 @@ class Work:
     before: tuple[int, int] = (0, 0)
     done: frozenset[int | None] = frozenset()
     delay: float | None = None
-    due: float | None = None
+    due: Mapping[int | None, float] | None = None
 
     def made(self, attempt: int) -> int:
         """Say how many attempts were made in all, given how many count for the policy."""

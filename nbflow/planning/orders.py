@@ -40,14 +40,14 @@ class Past:
     attempts
         How many attempts were made, and how many of them count for the policy.
     due
-        When steps may begin that were waiting, in seconds since the epoch.
+        When steps, or elements of them, may begin that were waiting, as `Work` has it.
     done
         Which effects were done, though their results are lost, as `Work` has it.
     """
 
     memory: Mapping[int, Recollection] = field(default_factory=dict)
     attempts: Mapping[int, tuple[int, int]] = field(default_factory=dict)
-    due: Mapping[int, float] = field(default_factory=dict)
+    due: Mapping[int, Mapping[int | None, float]] = field(default_factory=dict)
     done: Mapping[int, frozenset[int | None]] = field(default_factory=dict)
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from nbflow.record.turns import Turn
 from nbflow.store.kept import Kept, KeptSpan
+from nbflow.values.older import restore
 from nbflow.values.preview import Preview
 
 T = TypeVar("T")
@@ -142,6 +143,10 @@ class ElementRecords:
     kept
         Where values are kept: those of the elements from one position to another, as a
         list that has something in the place of each.
+    null_count, duplicates
+        Totals over the elements; None where that is not known of one.
+    scalars
+        How many of the elements are a single value.
     """
 
     start: int
@@ -161,6 +166,12 @@ class ElementRecords:
     aside: frozenset[int] = frozenset()
     inside: Mapping[int, tuple[InnerLetter, ...]] = field(default_factory=dict)
     kept: tuple[KeptSpan, ...] = ()
+    null_count: int | None = None
+    duplicates: int | None = None
+    scalars: int = 0
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        restore(self, state)
 
     @property
     def stop(self) -> int:
@@ -210,6 +221,12 @@ class ElementRecords:
             ),
         )
 
+    def _without_totals(self) -> ElementRecords:
+        """Give records of elements that gave nothing."""
+        known = [None if n is None else 0 for n in (self.rows, self.null_count, self.duplicates)]
+        rows, null_count, duplicates = known
+        return ElementRecords(0, (), (), rows=rows, null_count=null_count, duplicates=duplicates)
+
     def without(self, numbers: Sequence[int]) -> list[ElementRecords]:
         """Give the records of all elements but some, in as many parts as there are gaps.
 
@@ -228,11 +245,17 @@ class ElementRecords:
         ]
         if parts and all(number in self.errors or number in self.reasons for number in cuts):
             # What failed or was skipped gave no rows, so those of the others are all there are.
-            whole, none = (self.rows, self.bytes), (None if self.rows is None else 0, 0)
-            totals = [whole, *[none] * (len(parts) - 1)]
+            totals = [self, *[self._without_totals()] * (len(parts) - 1)]
             parts = [
-                replace(part, rows=rows, bytes=size)
-                for part, (rows, size) in zip(parts, totals, strict=True)
+                replace(
+                    part,
+                    rows=each.rows,
+                    bytes=each.bytes,
+                    null_count=each.null_count,
+                    duplicates=each.duplicates,
+                    scalars=each.scalars,
+                )
+                for part, each in zip(parts, totals, strict=True)
             ]
         return parts
 
@@ -279,9 +302,11 @@ class Event:
     undo
         Whether it happened to the undoing of the step.
     element
-        Which element is undone.
+        Which element is undone, or has left a receipt.
     turn
         What the run as a whole does.
+    labels
+        The names of elements that it tells of without records, where they have names.
     """
 
     step: str
@@ -303,12 +328,13 @@ class Event:
     undo: bool = False
     element: int | None = None
     turn: Turn | None = None
+    labels: Mapping[int, str] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Thousands travel at once; this is half the size and time of the default.
         head = self.step, self.status, self.at, self.attempt, self.worker, self.seconds
         body = self.preview, self.log, self.error, self.reason, self.elements, self.total
         tail = self.retry_at, self.kept, self.chosen, self.doubts, self.undo
-        if any(tail) or self.turn is not None:
-            return Event, (*head, *body, *tail, self.element, self.turn)
+        if any(tail) or self.element is not None or self.turn is not None or self.labels:
+            return Event, (*head, *body, *tail, self.element, self.turn, self.labels)
         return Event, (*head, *body)

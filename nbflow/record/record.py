@@ -38,9 +38,19 @@ class Record:
         Where events are written; None for nowhere.
     epoch
         Which time the run is driven; who drives it later has a higher one.
+    entering
+        Whether the run is entered in a journal while it begins, by `enter`: until then
+        nothing of it counts as written down.
     """
 
-    def __init__(self, state: RunState, journal: Journal | None = None, epoch: int = 0) -> None:
+    def __init__(
+        self,
+        state: RunState,
+        journal: Journal | None = None,
+        epoch: int = 0,
+        *,
+        entering: bool = False,
+    ) -> None:
         self.state = state
         self.events: list[Event] = []
         self.changed = threading.Condition()
@@ -48,7 +58,8 @@ class Record:
         self.epoch = epoch
         self.error: Exception | None = None
         self.on_loss: Callable[[], None] | None = None
-        self._unwritten = 0
+        self._entering = entering
+        self._unwritten = int(entering)
         # What was told once to have ended stays so, whatever is still heard of it.
         self._told = False
 
@@ -75,6 +86,23 @@ class Record:
         self.error = None
         if self.journal is not None:
             self.journal.hold(self.id, epoch, self._lost)
+
+    def enter(self, journal: Journal, epoch: int) -> None:
+        """Write down what has happened so far, and what happens from now on."""
+        with self.changed:
+            self.journal = journal
+            self.hold(epoch)
+            if self._entering:
+                if self.events:
+                    self._write(journal, self.events, None)
+                self._entering = False
+                self._unwritten -= 1
+                self.changed.notify_all()
+
+    def wait_for_entry(self) -> None:
+        """Wait until the run is in the journal, if it is to be."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self._entering)
 
     def receive(self, data: bytes) -> None:
         """Take in events as a worker has sent them."""

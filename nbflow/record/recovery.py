@@ -6,7 +6,7 @@ one map are looked at element by element.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Final
@@ -15,7 +15,7 @@ import numpy as np
 
 from nbflow.algebra.expression import Const, ListOf, nodes_in
 from nbflow.algebra.topology import Topology
-from nbflow.record.events import Status
+from nbflow.record.events import Event, Status
 from nbflow.record.state import RunState
 from nbflow.record.stepstate import StepState
 from nbflow.record.turns import Resumed, Span
@@ -96,6 +96,40 @@ def resumed(
         dict(renamed or {}),
         flow,
     )
+
+
+def waited_until(events: Iterable[Event]) -> dict[str, dict[int | None, float]]:
+    """Say when steps, and elements, may begin that waited or ran when a run stopped.
+
+    Parameters
+    ----------
+    events
+        All of the run so far.
+
+    Returns
+    -------
+    dict
+        Seconds since the epoch by step and by element; None for a step without.
+
+    Examples
+    --------
+    >>> waits = Event("mail", Status.PENDING, 1.0, reason="delay", retry_at=61.0, element=3)
+    >>> waited_until([waits])
+    {'mail': {3: 61.0}}
+    """
+    found: dict[str, dict[int | None, float]] = {}
+    for event in events:
+        if event.retry_at is not None and not event.undo:
+            found.setdefault(event.step, {})[event.element] = event.retry_at
+        elif event.step in found and event.elements is not None:
+            for number in range(event.elements.start, event.elements.stop):
+                found[event.step].pop(number, None)
+        elif event.step in found and event.status.final:
+            del found[event.step]
+        elif isinstance(event.turn, Resumed):
+            renamed = event.turn.renamed
+            found = {renamed.get(name, name): each for name, each in found.items()}
+    return found
 
 
 class _Recovery:

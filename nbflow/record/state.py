@@ -14,6 +14,9 @@ from nbflow.record.events import Event, Status
 from nbflow.record.stepstate import StepState, Undoing
 from nbflow.record.turns import Redriven, Resolved, Resumed, RollingBack
 
+# So many are named in a message.
+_MOST_NAMED = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -41,6 +44,11 @@ PLAIN = Shape()
 class RunState:
     """How a run is: the fold over all of its events.
 
+    Attributes
+    ----------
+    begins
+        When it is to begin, in seconds since the epoch, of one that waits for its time.
+
     Examples
     --------
     >>> state = RunState.planned("r1", "etl", {"load": PLAIN}, 0.0)
@@ -58,6 +66,7 @@ class RunState:
     reason: str = ""
     undoable: frozenset[str] = frozenset()
     rollback: RollingBack | None = None
+    begins: float | None = None
 
     @classmethod
     def planned(cls, run_id: str, name: str, steps: Mapping[str, Shape], at: float) -> RunState:
@@ -217,11 +226,13 @@ class RunState:
         if all(each.status is Status.COMPENSATED for each in undone):
             return replace(self, status=Status(self.rollback.cause), ended=at)
         failed = [
-            name if number is None else f"{name}[{number}]"
-            for (name, number), each in zip(self.rollback.entries, undone, strict=True)
+            entry
+            for entry, each in zip(self.rollback.entries, undone, strict=True)
             if each.status is not Status.COMPENSATED
         ]
-        reason = f"undoing {', '.join(failed)} failed"
+        named = [self.steps[name].called(number) for name, number in failed[:_MOST_NAMED]]
+        more = f" and {len(failed) - len(named):,} more" if len(failed) > len(named) else ""
+        reason = f"undoing {', '.join(named)}{more} failed"
         return replace(self, status=Status.FAILED, ended=at, reason=reason)
 
     def counts(self) -> dict[Status, int]:
@@ -234,14 +245,14 @@ class RunState:
 
 def said_of_doubts(steps: Mapping[str, StepState]) -> str:
     """Say which steps are in doubt, why, and what to do."""
-    doubtful = [each for each in steps.values() if each.doubts]
+    doubtful = [each for step in steps.values() for each in step.in_doubt]
     if not doubtful:
         return "nothing is in doubt any more; call run.resume()"
-    first = doubtful[0]
-    element, reason = next(iter(first.doubts.items()))
-    called = first.name if element is None else f"{first.name}[{element}]"
-    names = [each.name for each in doubtful[1:5]]
-    others = f" (and so are {', '.join(names)})" if names else ""
+    (called, reason), *rest = doubtful
+    names = [each for each, _ in rest[: _MOST_NAMED - 1]]
+    more = f" and {len(rest) - len(names):,} more" if len(rest) > len(names) else ""
+    verb = "is" if len(rest) == 1 else "are"
+    others = f" (and so {verb} {', '.join(names)}{more})" if names else ""
     return (
         f"step {quoted(called)} is in doubt: {reason}{others}; find out what became of it, say so "
         f"by run.resolve({called!r}, completed=value), retry=True or failed=True, and then call "

@@ -63,6 +63,9 @@ class StepState:
     failures
         What a person has said to have failed, and was not tried again since: elements,
         and None for a plain step.
+    unrecorded
+        The names of elements that have one, and had no record when it was heard of: of
+        those in doubt.
     """
 
     name: str
@@ -95,6 +98,7 @@ class StepState:
     doubts: Mapping[int | None, str] = field(default_factory=dict)
     undone: Mapping[int | None, Undoing] = field(default_factory=dict)
     failures: frozenset[int | None] = frozenset()
+    unrecorded: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def fresh(cls, name: str, *, mapped: bool, planned: int | None, before: int = 0) -> StepState:
@@ -124,6 +128,34 @@ class StepState:
         if self.doubts or self.status.succeeded:
             return True
         return any(Status.COMPLETED in part.statuses for part in self.elements)
+
+    @property
+    def labels(self) -> dict[int, str]:
+        """The names of those elements that are known to have one, by number."""
+        recorded = {n: label for part in self.elements for n, label in part.labels.items()}
+        return {**self.unrecorded, **recorded}
+
+    def called(self, number: int | None) -> str:
+        """Name the step, or one of its elements as its user did.
+
+        Examples
+        --------
+        >>> StepState("charge", unrecorded={1: "eu"}).called(1), StepState("charge").called(1)
+        ('charge[eu]', 'charge[1]')
+        """
+        return self._called([number])[0]
+
+    def _called(self, numbers: Sequence[int | None]) -> list[str]:
+        labels = self.labels
+        return [self.name if n is None else f"{self.name}[{labels.get(n, n)}]" for n in numbers]
+
+    @property
+    def in_doubt(self) -> list[tuple[str, str]]:
+        """What of it is in doubt, and why: the elements in their order."""
+        if not self.doubts:
+            return []
+        numbers = sorted(self.doubts, key=lambda each: -1 if each is None else each)
+        return list(zip(self._called(numbers), map(self.doubts.__getitem__, numbers), strict=True))
 
     def resolved(self, event: Event) -> StepState:
         """Fold in what a person has said of a step, or an element, that was in doubt."""
@@ -200,6 +232,7 @@ class StepState:
             reason=event.reason,
             retry_at=event.retry_at,
             doubts={**self.doubts, **(event.doubts or {})},
+            unrecorded={**self.unrecorded, **event.labels} if event.labels else self.unrecorded,
         )
 
     def _apply_undo(self, event: Event) -> StepState:

@@ -46,8 +46,8 @@ def steps_table(state: RunState) -> pd.DataFrame:
 
 def reason_of(state: StepState) -> str:
     """Say in one line why a step has no value; nothing if there is nothing to say."""
-    if state.doubts:
-        return f"in doubt: {next(iter(state.doubts.values()))}"
+    for called, doubt in state.in_doubt:
+        return f"{called} is in doubt: {doubt}" if state.mapped else f"in doubt: {doubt}"
     own = state.reason
     if state.error is not None:
         own = f"{state.error.type_name}: {state.error.message}"
@@ -143,10 +143,9 @@ def first_failed(state: StepState) -> int | None:
 
 def number_of(state: StepState, element: str) -> int | None:
     """Find an element of a mapped step by its number or its key."""
-    for part in state.elements:
-        for number, label in part.labels.items():
-            if label == element:
-                return number
+    for number, label in state.labels.items():
+        if label == element:
+            return number
     if element.isdecimal() and state.mapped and int(element) < (state.total or 0):
         return int(element)
     return None
@@ -154,7 +153,7 @@ def number_of(state: StepState, element: str) -> int | None:
 
 def keys_of(state: StepState) -> list[int | str]:
     """Name the elements of a mapped step that have a value, in order."""
-    labels = {n: label for part in state.elements for n, label in part.labels.items()}
+    labels = state.labels
     numbers = sorted(
         part.start + index
         for part in state.elements
@@ -185,8 +184,7 @@ def note_of(state: RunState, failed: list[StepState]) -> str:
         The steps that failed, the first one first.
     """
     first = failed[0]
-    element = first_failed(first)
-    name = first.name if element is None else f"{first.name}[{element}]"
+    name = first.called(first_failed(first))
     where = f" in run {quoted(state.run_id)} on worker {first.worker or 'unknown'}"
     if is_deterministic():
         where = ""

@@ -43,15 +43,14 @@ class Timer:
     ----------
     run
         The run.
-    cluster, checkpoint
-        What it is to run on, and the policy of its results, as given to ``submit``.
+    cluster
+        What it is to run on, as given to ``submit``.
     changing
         Held while it is started or cancelled.
     """
 
     run: Run
     cluster: Any = None
-    checkpoint: bool | str = "auto"
     changing: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -152,7 +151,7 @@ class Clock:
         try:
             if timer is not None:
                 with timer.changing:
-                    fire(timer.run, cluster=timer.cluster, checkpoint=timer.checkpoint)
+                    fire(timer.run, cluster=timer.cluster)
             else:
                 fire(loaded(run_id, archive))
         except Exception as error:  # noqa: BLE001 - whatever it is, the other runs are started
@@ -172,18 +171,18 @@ class Clock:
 _clock = Clock()
 
 
-def watch(run: Run, cluster: Any = None, checkpoint: bool | str = "auto") -> None:
+def watch(run: Run, cluster: Any = None) -> None:
     """Start a run of this process when its time has come.
 
     Parameters
     ----------
     run
         A run that is pending.
-    cluster, checkpoint
+    cluster
         As for ``submit``.
     """
     assert run._archive is not None
-    _clock.watch(run._archive, Timer(run, cluster, checkpoint))
+    _clock.watch(run._archive, Timer(run, cluster))
 
 
 def ready_at(entry: Entry, now: float, mine: Collection[str]) -> float:
@@ -211,7 +210,7 @@ def ready_at(entry: Entry, now: float, mine: Collection[str]) -> float:
     return (entry.due or 0.0) + (0.0 if entry.id in mine else COURTESY_SECONDS)
 
 
-def fire(run: Run, *, cluster: Any = None, checkpoint: bool | str = "auto") -> bool:
+def fire(run: Run, *, cluster: Any = None) -> bool:
     """Start a run that waits, unless another was first; tell whether it was started here.
 
     Where that fails, the run is interrupted, and says why: it can be resumed, and is not
@@ -221,7 +220,7 @@ def fire(run: Run, *, cluster: Any = None, checkpoint: bool | str = "auto") -> b
     ----------
     run
         The run.
-    cluster, checkpoint
+    cluster
         As for ``submit``.
 
     Raises
@@ -234,7 +233,7 @@ def fire(run: Run, *, cluster: Any = None, checkpoint: bool | str = "auto") -> b
     entry = _taken(run)
     if entry is None:
         return False
-    begin(run, ready, entry, cluster=cluster, checkpoint=checkpoint)
+    begin(run, ready, entry, cluster=cluster)
     return True
 
 

@@ -21,7 +21,7 @@ from nbflow.record.archive import Archive
 from nbflow.record.events import Event, Status
 from nbflow.record.recollection import recollected
 from nbflow.record.record import Record
-from nbflow.record.recovery import RUNS, Decision, decided, resumed
+from nbflow.record.recovery import RUNS, Decision, decided, resumed, waited_until
 from nbflow.record.saga import rolling_back
 from nbflow.record.state import RunState, Shape, said_of_doubts
 from nbflow.running.cluster import is_own, own_again
@@ -270,6 +270,7 @@ class Drive:
             time.sleep(0.1)
 
     def _go_on(self) -> None:
+        self.record.wait_for_entry()
         if self.record.journal is not None:
             # So that taking it anew is not taken for somebody else's doing.
             self.record.journal.release(self.record.id, self.record.epoch)
@@ -357,11 +358,8 @@ class Drive:
             for name, step in begun.items()
             if step.attempts and not step.mapped
         }
-        due = {
-            positions[name]: step.retry_at
-            for name, step in begun.items()
-            if step.retry_at is not None and not step.mapped
-        }
+        waited = waited_until(self.record.events)
+        due = {positions[name]: waited[name] for name in begun if waited.get(name)}
         done = {
             positions[name]: step.done_of(self.state.steps[name])
             for name, step in begun.items()
@@ -376,6 +374,14 @@ class Drive:
         """Ask the steps that run to stop, and let no other begin."""
         self._cancelled = True
         return self.execution is not None and self.execution.cancel()
+
+    def give_up(self) -> None:
+        """Stop what was sent already: the run cannot be written down, so there is none."""
+        self.cancel()
+        self._forsake()
+        if self.store is not None:
+            with suppress(Exception):
+                Evidence(self.store, self.record.id).remove()
 
     def _forsake(self) -> None:
         """Stop driving: nothing can be written down, or another drives the run."""

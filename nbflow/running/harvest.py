@@ -86,5 +86,6 @@ def _record(event: Event, number: int) -> ElementRecords:
         (event.seconds or 0.0,),
         {} if event.preview is None else {number: event.preview},
         bytes=0 if event.preview is None else event.preview.bytes,
+        labels=event.labels or {},
         kept=() if kept is None else (KeptSpan(number, number + 1, kept, None),),
     )

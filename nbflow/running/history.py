@@ -162,7 +162,9 @@ def _beginning(entry: Entry, journal: Journal) -> RunState:
         topology = Sketch.opened(body_read(journal, entry.id)).picture().topology
         state = RunState.planned(entry.id, entry.flow, shapes(topology), entry.started)
         waits = entry.status == Status.PENDING
-        return replace(state, status=Status.PENDING, ended=None) if waits else state
+        if not waits:
+            return state
+        return replace(state, status=Status.PENDING, ended=None, begins=entry.due)
     before = recorded_state(journal.entry(entry.parent), journal).state
     events = [event for batch in _batches(journal, entry.id) for event in batch]
     turn = next((e.turn for e in events if isinstance(e.turn, Redriven)), None)

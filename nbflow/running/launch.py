@@ -6,8 +6,8 @@ import asyncio
 import sys
 import time
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -124,77 +124,102 @@ def submit(
     if key is not None and archive is not None:
         known = archive.journal.keyed(key)
         if known is not None:
-            return _existing(known, Sketch.of(ready, bound), archive, cluster)
-    if due is not None and archive is not None:
-        return _waiting(ready, bound, cluster, archive, policy, key, due)
-    return _started(ready, bound, cluster, archive, policy, key)
+            return _existing(known, Sketch.of(ready, bound, inputs), archive, cluster)
+    request = _Request(ready, inputs, bound, cluster, archive, policy, key, due)
+    return _started(request) if due is None else _waiting(request)
 
 
-def _started(
-    ready: Flow,
-    params: Mapping[str, Any],
-    cluster: Any,
-    archive: Archive | None,
-    policy: bool | str,
-    key: str | None,
-) -> Run:
-    topology, client = ready.topology, current_client(cluster)
-    started = time.time()
-    state = RunState.planned(new_run_id(), ready.name, shapes(topology), started)
-    record = Record(state, None if archive is None else archive.journal)
-    kept = None
+@dataclass(frozen=True, slots=True, eq=False)
+class _Request:
+    """What is asked for: a flow that is ready, and what `submit` was told about it."""
+
+    flow: Flow
+    inputs: Sequence[Any]
+    params: Mapping[str, Any]
+    cluster: Any
+    archive: Archive | None
+    policy: bool | str
+    key: str | None
+    due: float | None
+
+    @property
+    def can_be_entered_late(self) -> bool:
+        """Whether the run may begin before it is written down: nothing depends on that."""
+        if self.archive is None or self.key is not None:
+            return False
+        return not _has_effects(self.flow.topology)
+
+    def planned(self) -> RunState:
+        """Make the state of a run that has not begun."""
+        flow = self.flow
+        return RunState.planned(new_run_id(), flow.name, shapes(flow.topology), time.time())
+
+
+def _started(request: _Request) -> Run:
+    archive, topology = request.archive, request.flow.topology
+    client, state = current_client(request.cluster), request.planned()
+    late, policy, kept = request.can_be_entered_late, request.policy, None
+    journal = None if archive is None or late else archive.journal
+    record = Record(state, journal, entering=late)
     if archive is None:
         kept = passing_store(record) if _has_effects(topology) else None
         policy = False
-    drive = Drive(topology, params, client, record, archive, policy, store=kept)
-    drive.keeps_results = key is not None
+    drive = Drive(topology, request.params, client, record, archive, policy, store=kept)
+    drive.keeps_results = request.key is not None
     drive.prepare()
+    run = Run(record, dict(request.params), flow=request.flow, drive=drive, archive=archive)
+    if late:
+        drive.start()
     if archive is not None:
-        mark(archive)
-        sketch = Sketch.of(ready, params)
-        # The identity takes long to work out, and tells what a key is of.
-        identity = "" if key is None else sketch.identity
-        entry = entry_of(state, identity, archive, key)
-        found = archive.journal.begin(
-            entry, body_written(archive.journal, sketch.packed()), Owner.here()
-        )
-        if found.id != entry.id:
-            return _existing(found, sketch, archive, cluster)
-        record.hold(found.epoch)
-    run = Run(record, dict(params), flow=ready, drive=drive, archive=archive)
+        try:
+            sketch, found = _entered(request, state, archive)
+        except BaseException:
+            drive.give_up()
+            raise
+        if found.id != state.run_id:
+            return _existing(found, sketch, archive, request.cluster)
+        record.enter(archive.journal, found.epoch)
     remember(run)
-    drive.start()
+    if not late:
+        drive.start()
     run.watch()
     return run
 
 
-def _waiting(
-    ready: Flow,
-    params: Mapping[str, Any],
-    cluster: Any,
-    archive: Archive,
-    policy: bool | str,
-    key: str | None,
-    due: float,
-) -> Run:
+def _waiting(request: _Request) -> Run:
     """Write down a run that begins later."""
-    planned = RunState.planned(new_run_id(), ready.name, shapes(ready.topology), time.time())
-    state = replace(planned, status=Status.PENDING, ended=None)
-    mark(archive)
-    sketch = Sketch.of(ready, params)
-    identity = "" if key is None else sketch.identity
-    entry = replace(entry_of(state, identity, archive, key), due=due)
-    found = archive.journal.begin(entry, body_written(archive.journal, sketch.packed()), None)
-    if found.id != entry.id:
-        return _existing(found, sketch, archive, cluster)
-    run = Run(Record(state), params, flow=ready, archive=archive)
+    archive = request.archive
+    assert archive is not None
+    state = replace(request.planned(), status=Status.PENDING, ended=None, begins=request.due)
+    sketch, found = _entered(request, state, archive)
+    if found.id != state.run_id:
+        return _existing(found, sketch, archive, request.cluster)
+    run = Run(Record(state), request.params, flow=request.flow, archive=archive)
     remember(run)
-    watch(run, cluster, policy)
+    watch(run, request.cluster)
     return run
 
 
+def _entered(request: _Request, state: RunState, archive: Archive) -> tuple[Sketch, Entry]:
+    """Write a run down, and give its entry; or that of the run which its key names."""
+    mark(archive)
+    sketch = Sketch.of(request.flow, request.params, request.inputs)
+    body = body_written(archive.journal, sketch.packed())
+    # The identity takes long to work out, and tells what a key is of.
+    identity = "" if request.key is None else sketch.identity
+    entry = entry_of(state, identity, archive, request.key, policy=request.policy)
+    owner = Owner.here() if request.due is None else None
+    return sketch, archive.journal.begin(replace(entry, due=request.due), body, owner)
+
+
 def entry_of(
-    state: RunState, identity: str, archive: Archive, key: str | None, parent: str | None = None
+    state: RunState,
+    identity: str,
+    archive: Archive,
+    key: str | None,
+    parent: str | None = None,
+    *,
+    policy: bool | str,
 ) -> Entry:
     """Make the entry of a run in the journal.
 
@@ -204,6 +229,8 @@ def entry_of(
         The run, and what tells its flow and its inputs from others.
     archive, key, parent
         Where it is written down, what names it, and the run that it goes on from.
+    policy
+        Whether results are kept of which their steps say nothing.
     """
     status = str(state.status)
     return Entry(
@@ -216,6 +243,7 @@ def entry_of(
         identity=identity,
         store=archive.url,
         parent=parent,
+        checkpoint=policy,
     )
 
 

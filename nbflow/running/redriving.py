@@ -112,7 +112,7 @@ def _begun(
     record = Record(state, None if archive is None else archive.journal)
     old = run._drive
     client = current_client() if old is None else old.client
-    policy = "auto" if old is None else old.checkpoint
+    policy = False if archive is None else archive.journal.entry(run.id).checkpoint
     store = None if old is None else old.store
     topology: Topology = flow.topology
     return Drive(topology, params, client, record, archive, policy, origin, store)
@@ -122,7 +122,7 @@ def _started(run: Run, flow: Flow, drive: Drive, turn: Redriven, *, go: bool = T
     archive, record = run._archive, drive.record
     if archive is not None:
         body = archive.journal.body(run.id)
-        entry = entry_of(record.state, "", archive, None, run.id)
+        entry = entry_of(record.state, "", archive, None, run.id, policy=drive.checkpoint)
         found = archive.journal.begin(entry, body, Owner.here())
         record.hold(found.epoch)
     record.fold([Event("", Status.RUNNING, time.time(), turn=turn)])

@@ -23,6 +23,7 @@ from nbflow.values.preview import preview
 from nbflow.worker.effect import receipt_of
 from nbflow.worker.keeper import Keeper, budget_of
 
+_MOST_NAMED = 8
 _EXPECTED = "expected is one of completed=value, retry=True and failed=True"
 
 
@@ -32,8 +33,8 @@ def resolve(run: Run, step: Any, verdict: Mapping[str, Any]) -> Run:
     state = run.state.steps[name]
     said = _checked(verdict)
     if number not in state.doubts:
-        doubts = [each.name for each in run.state.steps.values() if each.doubts]
-        known = f"; in doubt is {', '.join(map(quoted, doubts))}" if doubts else ""
+        doubts = [called for each in run.state.steps.values() for called, _ in each.in_doubt]
+        known = f"; in doubt is {', '.join(map(quoted, doubts[:_MOST_NAMED]))}" if doubts else ""
         raise RunError(
             f"step {quoted(step)} of run {quoted(run.id)} is not in doubt: it is {state.status}"
             f"{known}"
@@ -76,10 +77,7 @@ def _key(run: Run, state: StepState, number: int | None) -> str:
     from nbflow.running.resuming import origin
 
     assert run._archive is not None
-    element: int | str | None = number
-    labels = {n: label for part in state.elements for n, label in part.labels.items()}
-    if number is not None:
-        element = labels.get(number, number)
+    element = None if number is None else state.labels.get(number, number)
     return key_of(origin(run._archive, run.id), state.name, element)
 
 
@@ -102,7 +100,9 @@ def _event(
         return replace(event, status=Status.COMPLETED, kept=kept, preview=preview(value))
     if said == "failed":
         error: ErrorRecord = recorded(
-            RunError(f"step {quoted(name)} was in doubt, and was resolved as failed")
+            RunError(
+                f"step {quoted(state.called(number))} was in doubt, and was resolved as failed"
+            )
         )
         return replace(event, status=Status.FAILED, error=error)
     return event
@@ -119,7 +119,7 @@ def _told(event: Event, number: int | None, state: StepState) -> Event:
     """Give what the fold takes in, which of an element is a record of it."""
     if number is None or event.status is Status.PENDING:
         return event
-    label = next((part.labels[number] for part in state.elements if number in part.labels), None)
+    label = state.labels.get(number)
     records = ElementRecords(
         number,
         (event.status,),

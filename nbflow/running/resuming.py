@@ -7,7 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nbflow.algebra.flow import Flow
+from nbflow.algebra.flow import Flow, is_open
+from nbflow.algebra.options import checked_checkpoint
 from nbflow.errors import FlowError, RunError, StoreError, quoted
 from nbflow.journal.entry import Entry
 from nbflow.record.archive import Archive, is_own_record
@@ -51,7 +52,7 @@ def resume(
     cluster: Any,
     renamed: Mapping[str, str],
     force: bool,
-    checkpoint: bool | str,
+    checkpoint: bool | str | None,
 ) -> Run:
     """Go on with a run; see `nbflow.running.run.Run.resume`."""
     with _one_at_a_time:
@@ -63,7 +64,7 @@ def _resume(
     flow: Flow | None,
     cluster: Any,
     renamed: Mapping[str, str],
-    checkpoint: bool | str,
+    checkpoint: bool | str | None,
     *,
     force: bool,
 ) -> Run:
@@ -73,7 +74,8 @@ def _resume(
     entry = archive.journal.take(run.id, Owner.here(), force=force)
     try:
         record = _taken_up(archive, entry)
-        drive = _driven(record, archive, now, cluster, checkpoint)
+        policy = entry.checkpoint if checkpoint is None else checked_checkpoint(checkpoint)
+        drive = _driven(record, archive, now, cluster, policy)
         drive.harvest()
         decisions = drive.decide(now.changed, renamed)
         if record.state.rollback is not None:
@@ -92,7 +94,7 @@ def _resume(
     return resumed
 
 
-def begin(run: Run, now: Now, entry: Entry, *, cluster: Any, checkpoint: bool | str) -> None:
+def begin(run: Run, now: Now, entry: Entry, *, cluster: Any) -> None:
     """Start a run that was written down and has not begun, or let it be interrupted.
 
     Parameters
@@ -101,13 +103,13 @@ def begin(run: Run, now: Now, entry: Entry, *, cluster: Any, checkpoint: bool | 
         The run, which is driven from here from now on, and its flow.
     entry
         As this process has taken it.
-    cluster, checkpoint
+    cluster
         As for ``submit``.
     """
     archive = _archive(run)
     run._record = record = _taken_up(archive, entry)
     try:
-        drive = _driven(record, archive, now, cluster, checkpoint)
+        drive = _driven(record, archive, now, cluster, entry.checkpoint)
         # Who has asked for it may be another process.
         drive.keeps_results = True
         run.flow, run.params, run._drive = now.flow, dict(now.params), drive
@@ -211,15 +213,14 @@ class Now:
         if flow is None:
             if run._drive is not None or run._sketch is None:
                 return cls(run.flow, run.params, recorded, {})
-            if not is_own_record(archive):
-                raise StoreError(
-                    f"the journal {quoted(str(archive.journal.path))} may have been written by "
-                    f"others, and the code in it is not run; give the flow: run.resume(flow)"
-                )
+            _check_own(archive, "give the flow: run.resume(flow)")
             return cls(recorded.flow().named(run.name), recorded.values(), recorded, {})
-        ready = flow._flow().ready() if hasattr(flow, "_flow") else flow.ready()
-        params = recorded.values()
-        sketch = Sketch.of(ready, params)
+        given = flow._flow() if hasattr(flow, "_flow") else flow
+        if recorded.seals_values:
+            _check_own(archive, "run the flow as a new run")
+        inputs = recorded.inputs() if is_open(given) else []
+        ready, params = given.ready(*inputs), recorded.values()
+        sketch = Sketch.of(ready, params, inputs)
         difference = compared(recorded, sketch, renamed)
         if not difference.same_graph:
             raise FlowError(
@@ -230,6 +231,14 @@ class Now:
         changed = difference.changed
         rewritten = sketch.packed() if changed or renamed else None
         return cls(ready.named(run.name), params, sketch, changed, rewritten)
+
+
+def _check_own(archive: Archive, advice: str) -> None:
+    if not is_own_record(archive):
+        raise StoreError(
+            f"the journal {quoted(str(archive.journal.path))} may have been written by others, and "
+            f"the code and the values in it are not read; {advice}"
+        )
 
 
 def _archive(run: Run) -> Archive:

@@ -158,8 +158,7 @@ class Rollback:
         """Give the name of an element, which its idempotency key was made of."""
         if number is None:
             return None
-        parts = self.record.state.steps[name].elements
-        return next((each.labels[number] for each in parts if number in each.labels), number)
+        return self.record.state.steps[name].labels.get(number, number)
 
     def _result(self, name: str, number: int | None) -> Any:
         """Give the recorded result of what is undone; None where it is in doubt, or lost."""

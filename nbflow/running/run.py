@@ -14,6 +14,7 @@ from nbflow.algebra.absence import Absent
 from nbflow.algebra.expression import ParamRef
 from nbflow.algebra.flow import Flow
 from nbflow.algebra.inputs import resolve
+from nbflow.algebra.moment import begins
 from nbflow.algebra.retry import finite_number
 from nbflow.deterministic import is_deterministic
 from nbflow.errors import (
@@ -42,6 +43,7 @@ from nbflow.running.address import addressed
 from nbflow.running.callbacks import failures_of, notify
 from nbflow.running.drive import Drive, sinks
 from nbflow.running.findings import Findings
+from nbflow.running.inspection import Inspection
 from nbflow.running.replay import replayed
 from nbflow.sketch.sketch import Sketch
 from nbflow.values.tables import elements_to_frame, to_frame
@@ -53,7 +55,7 @@ _last: Run | None = None
 _HANDLERS_SECONDS = 30.0
 
 
-class Run:
+class Run(Inspection):
     """One execution of a flow: its status, its steps, and every result.
 
     Made by ``flow.run()`` and ``flow.submit()``, and by `nbflow.load` in any later
@@ -366,7 +368,7 @@ class Run:
         cluster: Any = None,
         renamed: Mapping[str, str] | None = None,
         force: bool = False,
-        checkpoint: bool | str = "auto",
+        checkpoint: bool | str | None = None,
     ) -> Run:
         """Go on with a run that has stopped, and return at once, like `submit`.
 
@@ -386,7 +388,7 @@ class Run:
         force
             Whether to take the run from a process that still drives it.
         checkpoint
-            As for `submit`.
+            As for `submit`; None for what was said there.
 
         Raises
         ------
@@ -526,9 +528,13 @@ class Run:
     # What it looks like
 
     def __repr__(self) -> str:
+        said = f"{self.status}, {len(self.state.steps)} steps"
         if is_deterministic():
-            return f"Run({self.name!r}, {self.status}, {len(self.state.steps)} steps)"
-        return f"Run({self.name!r}, id={self.id!r}, {self.status}, {len(self.state.steps)} steps)"
+            return f"Run({self.name!r}, {said})"
+        due = self.state.begins
+        if self.status is Status.PENDING and due is not None:
+            said += f", {begins(due, time.time())}"
+        return f"Run({self.name!r}, id={self.id!r}, {said})"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from nbflow.notebook.report import report

@@ -11,7 +11,7 @@ import io
 import marshal
 import pickle
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -56,6 +56,8 @@ class Sketch:
         What is the user's own.
     params
         The values of the parameters, by name.
+    fed
+        The inputs that its open first steps were given.
 
     Examples
     --------
@@ -76,9 +78,10 @@ class Sketch:
     nodes: tuple[int, ...]
     sealed: tuple[Sealed, ...]
     params: tuple[tuple[str, Held], ...]
+    fed: tuple[Held, ...] = ()
 
     @classmethod
-    def of(cls, flow: Flow, params: Mapping[str, Any]) -> Sketch:
+    def of(cls, flow: Flow, params: Mapping[str, Any], inputs: Sequence[Any] = ()) -> Sketch:
         """Write down a flow.
 
         Parameters
@@ -87,6 +90,8 @@ class Sketch:
             A flow that is ready to run.
         params
             The values of its parameters; those that it has defaults for may be left out.
+        inputs
+            What its open first steps were given, to give it again to the same flow.
 
         Raises
         ------
@@ -101,6 +106,7 @@ class Sketch:
                 (name, writer.held(value, lambda: f"the parameter {name!r}"))  # noqa: B023
                 for name, value in params.items()
             ]
+            fed = [writer.held(value, lambda: "an input") for value in inputs]
         codes = Codes()
         values = {**topology.params, **params}
         return cls(
@@ -114,6 +120,7 @@ class Sketch:
             tuple(writer.nodes),
             tuple(writer.sealed),
             tuple(held),
+            tuple(fed),
         )
 
     def packed(self) -> bytes:
@@ -129,6 +136,7 @@ class Sketch:
             self.nodes,
             tuple(map(tuple, self.sealed)),
             self.params,
+            self.fed,
         )
         data = pickle.dumps(fields, PROTOCOL)
         return _MAGIC + _hash(data) + data
@@ -144,7 +152,7 @@ class Sketch:
         """
         try:
             name, names, functions, arguments, given, *rest = _fields(data)
-            python, rows, nodes, sealed, params = rest
+            python, rows, nodes, sealed, params, *fed = rest
             return cls(
                 name,
                 names,
@@ -156,6 +164,7 @@ class Sketch:
                 nodes,
                 tuple([Sealed(*each) for each in sealed]),
                 params,
+                *fed,
             )
         except Exception as error:
             raise StoreError(
@@ -205,6 +214,23 @@ class Sketch:
         """
         reader = Reader(self._opening())
         return {name: reader.held(value) for name, value in self.params}
+
+    @property
+    def seals_values(self) -> bool:
+        """Whether reading the parameters or the inputs could run code."""
+        values = (*(value for _, value in self.params), *self.fed)
+        return any(isinstance(value, int) for value in values)
+
+    def inputs(self) -> list[Any]:
+        """Give the inputs of the flow.
+
+        Raises
+        ------
+        StoreError
+            If one of them cannot be read here.
+        """
+        reader = Reader(self._opening())
+        return [reader.held(value) for value in self.fed]
 
     def _opening(self) -> Callable[[int], Any]:
         known: dict[int, Any] = {}

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
+from nbflow.values.census import arrow_columns, nulls_by_column, repeated_rows
 from nbflow.values.kinds import PLAIN, field_names, kind_of, record
+from nbflow.values.older import restore
 from nbflow.values.outline import Cell, cell, clip, label, outline, type_name
 from nbflow.values.size import size_of
 from nbflow.values.tables import converted, described, dict_layout, list_layout
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 _SHOWN: Final = 20
 # Beyond this, walking every key is no longer cheap.
 _WALKED: Final = 10_000
-# Counting nulls in this many cells takes a few milliseconds.
-_COUNTED_CELLS: Final = 8_000_000
 _VALUE: Final = ("value",)
 _FIRST: Final = ("0",)
 _POSITIONS: Final = tuple(map(str, range(_SHOWN)))
@@ -51,6 +51,10 @@ class Preview:
         Labels of the rows kept.
     text
         Short repr of what is no table, else empty.
+    null_count
+        How many cells are null in all columns together; None where unknown.
+    duplicates
+        How many rows are equal to an earlier one; None where unknown.
 
     Examples
     --------
@@ -69,6 +73,16 @@ class Preview:
     cells: tuple[tuple[Cell, ...], ...]
     index: tuple[str, ...]
     text: str
+    null_count: int | None = None
+    duplicates: int | None = None
+
+    def __setstate__(self, state: Sequence[Any]) -> None:
+        restore(self, state)
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether it is of a single value, and no table."""
+        return self.rows is None and self.names == _VALUE
 
     def frame(self) -> pd.DataFrame:
         """Rebuild the head of the table, for display.
@@ -139,38 +153,35 @@ def _table_preview(value: Any, kind: str) -> Preview:
     if head is None:
         return _opaque(value)
     shown = list(islice(head.items(), _SHOWN))
-    dtypes, nulls = _known_columns(value, kind) or ([column.dtype for _, column in shown], ())
+    dtypes = _known_types(value, kind) or [column.dtype for _, column in shown]
+    nulls, columns = nulls_by_column(value, kind), head.shape[1]
     return _table(
         value,
         len(value),
-        head.shape[1],
+        columns,
         [(name, column.tolist()) for name, column in shown],
         index=tuple(map(label, head.index)),
         dtypes=tuple(clip(str(dtype)) for dtype in dtypes),
-        nulls=tuple(nulls),
+        nulls=() if nulls is None else tuple(map(int, nulls[:_SHOWN])),
+        null_count=None if nulls is None else int(sum(nulls)),
+        duplicates=repeated_rows(value, kind, columns),
     )
 
 
-def _known_columns(value: Any, kind: str) -> tuple[Iterable[Any], Iterable[int]] | None:
-    """Give the types and null counts of the columns shown, where the value has them."""
-    if kind in ("frame", "series"):
-        shown = value.iloc[:, :_SHOWN] if kind == "frame" else value.to_frame()
-        nulls = shown.isna().sum().tolist() if shown.size <= _COUNTED_CELLS else ()
-        return shown.dtypes, nulls
-    if kind in ("arrow", "arrow_column"):
-        columns = _arrow_columns(value)[:_SHOWN] if kind == "arrow" else [value]
-        return [each.type for each in columns], [each.null_count for each in columns]
-    if kind in ("polars", "polars_column"):
-        columns = value.get_columns()[:_SHOWN] if kind == "polars" else [value]
-        return [each.dtype for each in columns], [each.null_count() for each in columns]
+def _known_types(value: Any, kind: str) -> Iterable[Any] | None:
+    """Give the types of the columns shown, where the value has them."""
+    match kind:
+        case "frame":
+            return list(value.iloc[:, :_SHOWN].dtypes)
+        case "series" | "polars_column":
+            return [value.dtype]
+        case "arrow":
+            return [each.type for each in arrow_columns(value)[:_SHOWN]]
+        case "arrow_column":
+            return [value.type]
+        case "polars":
+            return [each.dtype for each in value.get_columns()[:_SHOWN]]
     return None
-
-
-def _arrow_columns(value: Any) -> list[Any]:
-    # Conversion puts these back into the index, so they are no columns.
-    hidden = (value.schema.pandas_metadata or {}).get("index_columns", ())
-    names = enumerate(value.schema.names)
-    return [value.column(position) for position, name in names if name not in hidden]
 
 
 def _list_preview(members: Sequence[Any]) -> Preview:
@@ -216,6 +227,8 @@ def _table(
     index: tuple[str, ...] | None = None,
     dtypes: tuple[str, ...] = (),
     nulls: tuple[int, ...] = (),
+    null_count: int | None = None,
+    duplicates: int | None = None,
 ) -> Preview:
     shown = list(islice(heads, _SHOWN))
     return Preview(
@@ -229,6 +242,8 @@ def _table(
         cells=tuple(zip(*(map(cell, members) for _, members in shown), strict=True)),
         index=_POSITIONS[:rows] if index is None else index,
         text="",
+        null_count=null_count,
+        duplicates=duplicates,
     )
 
 

@@ -184,7 +184,20 @@ def _lazy_head(value: Any) -> Any:
     if hasattr(value, "collect"):
         return value.head(_LAZY_ROWS).collect()
     # Not value.head(): it warns when the first partition is shorter.
-    return value.partitions[0].map_partitions(lambda part: part.head(_LAZY_ROWS)).compute()
+    head = value.partitions[0].map_partitions(lambda part: part.head(_LAZY_ROWS))
+    return head.compute(scheduler=_scheduler())
+
+
+def _scheduler() -> str | None:
+    """Say where Dask computes, where it would ask for a client and there is none."""
+    from dask.base import get_scheduler
+
+    # It goes on asking when clients were closed in another order than they were made.
+    try:
+        get_scheduler()
+    except RuntimeError:
+        return "threads"
+    return None
 
 
 def _built(data: Any) -> pd.DataFrame:

@@ -223,11 +223,13 @@ class Attempts:
                 continue
             if not claimed:
                 return outcome
-            return self._receipted(effects, work, name, key, claimed[0], outcome, number)
+            return self._receipted(
+                effects, work, name, key, claimed[0], outcome, (number, element)
+            )
         if isinstance(found, Verified):
             outcome = self._ended(work, name, found.value, time.perf_counter(), -1)
             of = effects.claim(key, work.name) if found.attempt is None else found.attempt
-            return self._receipted(effects, work, name, key, of, outcome, number)
+            return self._receipted(effects, work, name, key, of, outcome, (number, element))
         return found
 
     def _tried(
@@ -258,10 +260,10 @@ class Attempts:
         key: str,
         claimed: int,
         outcome: Outcome,
-        number: int | None,
+        whose: tuple[int | None, int | str | None],
     ) -> Outcome:
         """Write down how an attempt of an effect ended, before anybody hears of it."""
-        at = time.time()
+        at, (number, element) = time.time(), whose
         done = Status.COMPENSATED if work.undo else Status.COMPLETED
         event = Event(
             work.name,
@@ -275,6 +277,8 @@ class Attempts:
             retry_at=None if outcome.wait is None else at + outcome.wait,
             undo=work.undo,
             element=work.element if work.undo else number,
+            # Who finds only the receipt knows the element by its number.
+            labels={number: element} if number is not None and type(element) is str else None,
         )
         keeper, complaints = self.keeper, list[str]()
 

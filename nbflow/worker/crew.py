@@ -202,7 +202,7 @@ class Crew:
                 self.sink.recall(work, unit, before)
                 return None
         if unit.attempt == 0:
-            wait = self._delay(work)
+            wait = self._delay(work, number)
             unit.attempt = work.before[1] + 1
             if wait:
                 return wait
@@ -224,17 +224,28 @@ class Crew:
         self.sink.done(work, unit, outcome, value, log)
         return None
 
-    def _delay(self, work: Work) -> float:
+    def _delay(self, work: Work, number: int | None) -> float:
         """Say how many seconds a step is to wait before it begins, and tell of it."""
         if work.delay is None and work.due is None:
             return 0.0
         now = time.time()
-        due = now + (work.delay or 0.0) if work.due is None else work.due
+        due = (work.due or {}).get(number, now + (work.delay or 0.0))
         if due <= now:
             return 0.0
         address = self.recorder.address
-        event = Event(work.name, Status.PENDING, now, 0, address, reason="delay", retry_at=due)
-        self.recorder.add(event)
+        self.recorder.add(
+            Event(
+                work.name,
+                Status.PENDING,
+                now,
+                0,
+                address,
+                reason="delay",
+                retry_at=due,
+                # Of a map within a map, nobody knows which one it is.
+                element=None if number == -1 else number,
+            )
+        )
         self.recorder.flush()
         return due - now
 

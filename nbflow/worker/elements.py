@@ -67,7 +67,9 @@ class Elements:
             self.holes.add(work.position)
             if outcome.doubt:
                 doubts: dict[int | None, str] = {unit.number: outcome.doubt}
-                event = Event(work.name, Status.RUNNING, time.time(), doubts=doubts)
+                labels = None if unit.label is None else {unit.number: unit.label}
+                now = time.time()
+                event = Event(work.name, Status.RUNNING, now, doubts=doubts, labels=labels)
                 self.recorder.add(event)
             return
         portions = self.portions[work.position]

@@ -67,6 +67,9 @@ class Portions:
         self.rows: int | None = 0
         self.columns: int | None = 0
         self.bytes = 0
+        self.null_count: int | None = 0
+        self.duplicates: int | None = 0
+        self.scalars = 0
 
     def add(
         self,
@@ -151,6 +154,9 @@ class Portions:
         else:
             self.rows += look.rows
             self.columns = max(self.columns or 0, look.columns or 0)
+        self.null_count = _total(self.null_count, look.null_count)
+        self.duplicates = _total(self.duplicates, look.duplicates)
+        self.scalars += look.is_scalar
 
     def send(self, *, last: bool = False) -> None:
         """Tell of the elements since the last time; of none only if there were none at all."""
@@ -181,6 +187,9 @@ class Portions:
             frozenset(self.aside),
             self.inside,
             tuple(self.kept),
+            self.null_count,
+            self.duplicates,
+            self.scalars,
         )
         now = time.time()
         status = Status.FAILED if records.failed else Status.COMPLETED
@@ -206,6 +215,10 @@ class Portions:
         wanted = [ok and n not in covered for n, ok in enumerate(there, self.start)]
         if any(wanted):
             self.kept += keeper.keep_elements(self.start, self.values, wanted)
+
+
+def _total(known: int | None, more: int | None) -> int | None:
+    return None if known is None or more is None else known + more
 
 
 def letter(item: Any) -> DeadLetter:

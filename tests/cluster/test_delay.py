@@ -147,13 +147,14 @@ def late(x):
 flows = {
     "plain": one.s() >> late,
     "alone": one.s() >> late.options(fuse=False),
-    "mapped": [1] >> late.map() >> step(sum),
+    "mapped": [1, 2, 3] >> late.map() >> step(sum),
 }
 
 if __name__ == "__main__":
     nbflow.connect(n_workers=1, threads_per_worker=1)
     run = flows[name].submit(store=store)
-    while run.state.steps["late"].retry_at is None:
+    waiting = 3 if name == "mapped" else 1
+    while sum(each.retry_at is not None for each in run.events) < waiting:
         time.sleep(0.02)
     run._archive.journal.flush()
     print(run.id, flush=True)
@@ -206,10 +207,30 @@ def test_a_step_whose_time_has_passed_meanwhile_waits_no_more(
     assert waits(resumed.events[before:], "late") == []
 
 
-def test_elements_of_a_run_that_goes_on_wait_anew(tmp_path: Path, client: Client) -> None:
-    run = left_behind(tmp_path, 1.0, "mapped")
+def test_elements_of_a_run_that_goes_on_keep_the_time_for_which_they_waited(
+    tmp_path: Path, client: Client
+) -> None:
+    run = left_behind(tmp_path, 3600.0, "mapped")
+    dues = waits(run.events, "late")
+    before = len(run.events)
+
+    resumed = run.resume()
+    until(lambda: len(waits(resumed.events[before:], "late")) == 3)
+
+    assert sorted(waits(resumed.events[before:], "late")) == sorted(dues)
+    resumed.cancel()
+    assert resumed.wait()
+
+
+def test_elements_whose_time_has_passed_meanwhile_wait_no_more(
+    tmp_path: Path, client: Client
+) -> None:
+    run = left_behind(tmp_path, 5.0, "mapped")
+    before = len(run.events)
+    until(lambda: time.time() > max(waits(run.events, "late")))
 
     resumed = run.resume()
 
     assert resumed.wait()
-    assert resumed.result() == 2
+    assert resumed.result() == 9
+    assert waits(resumed.events[before:], "late") == []

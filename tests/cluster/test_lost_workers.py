@@ -301,17 +301,21 @@ def killed_at_random(own: Client, flow: Any, chosen: random.Random, usual: float
     return run
 
 
+# The sweep of tests/chaos has more of them.
+_MOMENTS = 8
+
+
 @pytest.mark.timeout(280)
-def test_a_worker_killed_at_twenty_random_moments_changes_no_value(client: Client) -> None:
+def test_a_worker_killed_at_random_moments_changes_no_value(client: Client) -> None:
     flow, chosen, moments = small_etl(), random.Random(20261121), 0
     flows, right = (flow, flow.options(fuse=False)), flow.call()
-    while moments < 20:
+    while moments < _MOMENTS:
         with cluster_of_its_own(client, n_workers=2, threads_per_worker=1) as own:
             begun = time.monotonic()
             assert flow.run().result() == right
             usual = time.monotonic() - begun
             # Now and then a nanny of Dask starts no new worker; then the cluster has served.
-            while moments < 20 and whole(own):
+            while moments < _MOMENTS and whole(own):
                 run = killed_at_random(own, flows[moments % 2], chosen, usual)
                 assert run.result(1) == right
                 assert set(run.steps.status) <= {"completed", "skipped"}

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import subprocess
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -122,6 +123,21 @@ def test_a_disk_that_becomes_full_stops_the_run_and_space_lets_it_go_on(tmp_path
             run.result()
         filler.unlink()
         assert nbflow.load(run.id, disk / "store").resume().result(60) == 6_000
+
+
+def test_nothing_goes_on_of_a_run_that_cannot_be_entered(tmp_path: Path, client: Client) -> None:
+    mark = tmp_path / "mark"
+    left = step(mark.write_bytes).named("left")
+    with mounted(tmp_path / "disk", "size=400k") as disk:
+        assert (2 >> double).run(store=disk / "store").result() == 4
+        flow = os.urandom(500_000) >> step(lambda data: time.sleep(1.0) or data) >> left
+        with pytest.raises(nbflow.StoreError, match="(?i)full|no room|space"):
+            flow.submit(store=disk / "store")
+        assert list(nbflow.runs(disk / "store").flow) == ["double"]
+    while any(client.processing().values()):
+        time.sleep(0.05)
+    assert (2 >> double).run().result() == 4
+    assert not mark.exists()
 
 
 def test_a_file_in_place_of_the_store_is_said(tmp_path: Path) -> None:

@@ -344,7 +344,7 @@ def test_a_newer_file_is_neither_read_nor_written(tmp_path: Path) -> None:
     before = journal.path.read_bytes()
     for act in (journal.entries, lambda: begun(journal, "run-2")):
         with pytest.raises(
-            StoreError, match=r"has version 99 of its tables, .* up to version 1. .*Update nbflow"
+            StoreError, match=r"has version 99 of its tables, .* up to version 2. .*Update nbflow"
         ):
             act()
     assert isinstance(outcome(journal), StoreError)
@@ -369,7 +369,7 @@ def test_an_older_file_is_brought_forward_and_keeps_all(
     assert [entry.id for entry in journal.entries()] == ["run-1"]
     assert len(journal.batches("run-1")) == (2 if first == "write" else 1)
     with closing(sqlite3.connect(journal.path)) as connection:
-        assert connection.execute("PRAGMA user_version").fetchone() == (3,)
+        assert connection.execute("PRAGMA user_version").fetchone() == (4,)
         assert connection.execute("SELECT note FROM runs").fetchall() == [("old run-1",)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import dask
 import dask.dataframe as dd
 import pandas as pd
 import pytest
@@ -67,6 +68,13 @@ def test_computes_only_the_head_of_a_dask_frame() -> None:
 
     assert table["a"].tolist() == [0, 1]
     assert to_frame(lazy["a"]).columns.tolist() == ["a"]
+
+
+def test_computes_the_head_where_dask_asks_for_a_client_that_is_closed() -> None:
+    lazy = dd.from_pandas(pd.DataFrame({"a": range(10)}), npartitions=5)
+
+    with dask.config.set(scheduler="dask.distributed"):
+        assert converted(lazy)["a"].tolist() == [0, 1]
 
 
 def test_stacks_elements_under_their_keys() -> None:
