@@ -168,7 +168,7 @@ def _write_report(run: Run, given: argparse.Namespace) -> None:
 def _runs(given: argparse.Namespace) -> int:
     from nbflow.notebook.records import table
 
-    found = table(given.store).reset_index()
+    found = table(given.store).rename_axis(index="id").reset_index()
     print(found.to_string(index=False, na_rep="") if len(found) else "no run is written down here")
     return 0
 

@@ -102,6 +102,19 @@ def _add_inspected(to: argparse.ArgumentParser) -> None:
     add_store(to)
 
 
+def _add_timeline(to: argparse.ArgumentParser) -> None:
+    _add_inspected(to)
+    to.add_argument("--save", metavar="FILE", help="write the drawing into an .svg file too")
+
+
+def _add_diff(to: argparse.ArgumentParser) -> None:
+    to.add_argument("before", metavar="run", help="the name or the id of the earlier run")
+    to.add_argument(
+        "run", metavar="other", nargs="?", help="the name or the id of the later one; the last run"
+    )
+    add_store(to)
+
+
 def _add_connect(to: argparse.ArgumentParser) -> None:
     to.add_argument("address", nargs="?", help="a scheduler; a new local cluster if left out")
     to.add_argument("--workers", type=int, metavar="N", help="worker processes of a local cluster")
@@ -114,6 +127,8 @@ COMMANDS: tuple[tuple[str, str, Adder], ...] = (
     ("steps", "the table of steps of a run", _add_chosen),
     ("status", "how a run is, in one line for each step", _add_chosen),
     ("rows", "where rows went: what each step got, gave, lost and multiplied", _add_inspected),
+    ("timeline", "when and where each step ran, and what waited for what", _add_timeline),
+    ("diff", "what differs between two runs, step by step", _add_diff),
     ("result", "a result as a DataFrame", _add_result),
     ("cancel", "let no other step of a run begin, and ask those that run to stop", _add_chosen),
     ("runs", "the table of all runs, the newest first", add_store),

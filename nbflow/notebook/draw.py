@@ -6,6 +6,7 @@ renderer can draw one.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import graphviz
@@ -17,7 +18,7 @@ from nbflow.notebook.appearance import seen as as_seen
 from nbflow.notebook.appearance import shown
 from nbflow.notebook.options import checked
 from nbflow.notebook.scene import scene
-from nbflow.notebook.style import DECIDING, LOOKS, PLAIN, PROBLEMS, SHAPES, Kind, Mark
+from nbflow.notebook.style import DECIDING, LOOKS, PLAIN, PROBLEMS, SHAPES, Kind, Mark, Shown
 from nbflow.notebook.taken import faded, taken
 from nbflow.notebook.telling import (
     doubt,
@@ -48,7 +49,10 @@ _CASE = 16
 _CASES = 3
 _TOOLTIP = 300
 _KEPT = 5
-_STEPS = frozenset({Kind.STEP, Kind.MAPPED, Kind.STACK, Kind.FOLD, Kind.BRANCH})
+STEPS = frozenset({Kind.STEP, Kind.MAPPED, Kind.STACK, Kind.FOLD, Kind.BRANCH})
+# About as wide as what is said there while a flow runs.
+_ROOM, _ROOM_FOR_ELEMENTS = "retrying · 00.0 s", "000,000/000,000 · 00.0 s"
+_ROOM_ON_EDGE = (" 000,000 × 00 ", " +000,000 rows ")
 OPTIONS = ("direction", "collapse", "focus", "hops")
 
 
@@ -104,25 +108,60 @@ def digraph(
     states = [] if state is None else [state.steps.get(name) for name in topology.names]
     failed = [i for i, each in enumerate(states) if each and shown(each) in PROBLEMS]
     seen = scene(topology, collapse=collapse, focus=focus, hops=hops, kept=failed[:_KEPT])
-    graph = _Drawing(seen, states, deterministic).digraph(direction)
+    graph = Drawing(seen, states, deterministic=deterministic).digraph(direction)
     for back in () if state is None else way_back(flow, seen, state):
         look = {**style.BACK, **(style.STUCK if back.stuck else {})}
         graph.edge(back.tail, back.head, label=_literal(f" {back.said} "), **look)
     return graph
 
 
-class _Drawing:
-    """One scene on its way to DOT."""
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What is to be seen of a figure that stands for steps.
+
+    Attributes
+    ----------
+    title, detail
+        What it is called, and what more there is to say of it; the last may be empty.
+    said
+        How its steps are, line by line.
+    status
+        What it is coloured by; None for a flow that does not run.
+    """
+
+    title: str
+    detail: str
+    said: tuple[str, ...]
+    status: Shown | None
+
+
+class Drawing:
+    """One scene on its way to DOT.
+
+    Parameters
+    ----------
+    seen
+        What is drawn.
+    states
+        How each step is, by position; empty for a flow that does not run.
+    deterministic
+        Whether to leave out what differs from run to run.
+    room
+        Whether to leave room for what is said only while the flow runs.
+    """
 
     def __init__(
         self,
         seen: Scene,
-        states: list[StepState | None],
-        deterministic: bool,
+        states: Sequence[StepState | None],
+        *,
+        deterministic: bool = False,
+        room: bool = False,
     ) -> None:
         self.scene = seen
         self.states = states
         self.deterministic = deterministic
+        self.room = room
         self.figures = {figure.key: figure for figure in seen.figures}
         self.leading = {arrow.tail for arrow in seen.arrows if not arrow.order_only}
         self.shown = {figure.key: self._states(figure) for figure in seen.figures}
@@ -178,14 +217,13 @@ class _Drawing:
         if figure.kind is Kind.STOP:
             return {"label": "", **SHAPES[figure.kind]}
         branch = figure.kind is Kind.BRANCH
-        title = printable(figure.title, _DIAMOND if branch else _TITLE)
-        if figure.kind not in _STEPS:
-            return {"label": _literal(title), **SHAPES[figure.kind]}
-        states = self.shown[figure.key]
-        lines = [title + figure.suffix(states[0].total if states else None)]
-        lines += [figure.detail] if figure.detail else []
-        lines += self._lines(figure, states)
-        status = worst(states)
+        if figure.kind not in STEPS:
+            return {"label": _literal(printable(figure.title, _TITLE)), **SHAPES[figure.kind]}
+        face, states = self.face(figure), self.shown[figure.key]
+        lines = [each for each in (face.title, face.detail, *face.said) if each]
+        if self.room:
+            lines.append(_ROOM_FOR_ELEMENTS if figure.outlines > 1 else _ROOM)
+        status = face.status
         look = LOOKS[status] if status is not None else DECIDING if branch else PLAIN
         attributes = {
             "label": _literal(*lines),
@@ -206,10 +244,21 @@ class _Drawing:
             attributes["penwidth"] = style.FOCUSED
         if status not in PROBLEMS and any(state.collected for state in states):
             attributes["color"] = LOOKS[Status.RETRYING].border
-        said = self._tooltip(figure, states, title)
+        said = self._tooltip(figure, states, printable(figure.title, _limit(figure)))
         if said:
             attributes["tooltip"] = _literal(said)
         return attributes
+
+    def face(self, figure: Figure) -> Face:
+        """Say what is to be seen of a figure that stands for steps."""
+        states = self.shown[figure.key]
+        title = printable(figure.title, _limit(figure))
+        return Face(
+            title + figure.suffix(states[0].total if states else None),
+            figure.detail,
+            tuple(self._lines(figure, states)),
+            worst(states),
+        )
 
     def _states(self, figure: Figure) -> list[StepState]:
         if not self.states:
@@ -267,11 +316,24 @@ class _Drawing:
         elif fate is False or faded(self.shown[head.key]) or faded(states):
             attributes.update(style.FADED)
         said = _cases(arrow.cases)
-        if not said and not arrow.order_only and tail.kind not in (Kind.FOLD, Kind.BRANCH):
+        if self.carries(arrow):
             said = total(states)
+            if self.room:
+                attributes["label"] = _literal(*_ROOM_ON_EDGE)
         if said:
             attributes["label"] = _literal(f" {said} ")
         return attributes
+
+    def carries(self, arrow: Arrow) -> bool:
+        """Tell whether it is said along an arrow how much flows there."""
+        tail = self.figures[arrow.tail]
+        if arrow.order_only or arrow.cases or tail.kind not in STEPS:
+            return False
+        return tail.kind not in (Kind.FOLD, Kind.BRANCH)
+
+
+def _limit(figure: Figure) -> int:
+    return _DIAMOND if figure.kind is Kind.BRANCH else _TITLE
 
 
 def _problem(state: StepState, limit: int) -> str:

@@ -12,6 +12,8 @@ from nbflow.record.spans import Span
 _SLACK_SECONDS = 0.004
 _MOST_BARS = 1_200
 _MOST_LANES = 40
+# In pixels: an element that is as long is drawn apart, and elements so near are drawn as one.
+_LONG, _GAP = 48.0, 6.0
 PROBLEMS = frozenset({Status.FAILED, Status.RETRYING, Status.INTERRUPTED, Status.CANCELLED})
 
 
@@ -33,6 +35,11 @@ class Bar:
     x: float
     width: float
     steps: frozenset[str]
+
+    @property
+    def is_problem(self) -> bool:
+        """Whether something went wrong in it."""
+        return self.span.status in PROBLEMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +74,21 @@ def lanes_of(spans: Sequence[Span]) -> list[Lane]:
     workers: dict[str, list[list[Span]]] = {}
     for span in sorted(spans, key=lambda each: (each.start, each.end)):
         lanes = workers.setdefault(span.worker, [])
-        free = (lane for lane in lanes if lane[-1].end <= span.start + _SLACK_SECONDS)
-        lane = next(free, None)
+        lane = next((each for each in lanes if _is_free(each, span)), None)
         if lane is None:
-            lanes.append([span])
-        else:
-            lane.append(span)
+            lane = []
+            lanes.append(lane)
+        lane.append(span)
     return [Lane(worker, tuple(lane)) for worker, lanes in workers.items() for lane in lanes]
+
+
+def _is_free(lane: Sequence[Span], span: Span) -> bool:
+    last = lane[-1]
+    # When exactly an element began within its portion is not known, but that its thread
+    # did nothing else then.
+    if span.thread and last.thread == span.thread and last.start <= span.start:
+        return True
+    return last.end <= span.start + _SLACK_SECONDS
 
 
 def busiest(lanes: Sequence[Lane]) -> tuple[list[Lane], int]:
@@ -132,9 +147,12 @@ def _joins(last: Bar, span: Span, x: float, width: float, near: float) -> bool:
     before = last.span
     if (before.status, before.undo) != (span.status, span.undo) or before.until or span.until:
         return False
-    if x - last.x - last.width > near:
-        return False
+    gap = x - last.x - last.width
     small = width <= max(3.0, near) and (last.width <= max(3.0, near) or len(last.steps) > 1)
+    if small and gap <= near:
+        return True
+    # A plain step has a bar of its own as long as that can be seen; so has a long element.
+    elements = bool(span.label or span.count > 1) and bool(before.label or before.count > 1)
     same = last.steps == {span.step} and before.attempt == span.attempt
-    # A plain step has a bar of its own as long as that can be seen.
-    return (same and (small or bool(span.label or span.count > 1))) or small
+    wide = near if span.status in PROBLEMS else max(_GAP, near)
+    return same and elements and width < _LONG and gap <= wide

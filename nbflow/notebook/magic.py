@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from IPython.core.error import UsageError
@@ -32,6 +33,7 @@ from nbflow.notebook.arguments import (
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
 from nbflow.notebook.completion import flow_matcher
 from nbflow.notebook.telling import begin, retrying
+from nbflow.notebook.watching import watched
 from nbflow.notebook.wording import listed
 from nbflow.record.events import Status
 from nbflow.running import history
@@ -67,8 +69,8 @@ class FlowMagics(Magics):
         try:
             given = _parser().parse_args(lines.split(line, names) or ["--help"])
             if given.command in inspecting.COMMANDS:
-                run = _run_named(given.run, names, given.store)
-                return inspecting.COMMANDS[given.command](run, given)
+                find = partial(_run_named, names=names, store=given.store)
+                return inspecting.COMMANDS[given.command](find(given.run), given, find)
             command: Callable[..., Any] = getattr(self, f"_{given.command}")
             return command(given, names)
         except Help as text:
@@ -162,7 +164,8 @@ class FlowMagics(Magics):
             waits = begin(step, deterministic=deterministic)
             if waits:
                 table.loc[step.name, "reason"] = waits
-        return table
+        started = table["started"] if deterministic else records.on_the_wall(table["started"])
+        return table.assign(started=started, seconds=table["seconds"].round(3))
 
     def _status(self, given: argparse.Namespace, names: Mapping[str, Any]) -> None:
         from nbflow.notebook.text import tree
@@ -231,10 +234,10 @@ def _ended(started: Run, given: argparse.Namespace) -> Run:
     __tracebackhide__ = True
     if given.no_wait:
         return started
-    wait_for_end(started)
-    started.wait_for_handlers()
+    with watched(started, "auto"):
+        wait_for_end(started)
+        started.wait_for_handlers()
     if not given.no_raise and started.status != "completed":
-        display(started)
         started.raise_for_error()
     return started
 

@@ -42,27 +42,31 @@ def table(store: Any = None) -> pd.DataFrame:
     >>> list(table(tempfile.mkdtemp()).columns)
     ['flow', 'status', 'started', 'seconds', 'steps', 'key']
     """
-    import pandas as pd
-
     found = runs(store).set_index("id")
     if is_deterministic():
         return found.reset_index(drop=True)[["flow", "status", "steps", "key"]].fillna({"key": ""})
     waits = found["status"] == Status.PENDING
-    # As the clock on the wall has it, which is what the ids begin with too.
-    started = [_on_the_wall(each.timestamp()) for each in found["started"]]
     table = found.assign(
         # What waits for its time has only been accepted.
-        started=pd.Series(started, index=found.index, dtype="datetime64[s]").mask(waits),
+        started=on_the_wall(found["started"]).mask(waits),
         seconds=found["seconds"].round(3),
         key=found["key"].fillna(""),
     )
     if waits.any():
         table.insert(2, "begins", _begins(store, table))
-    return table
+    # There it takes no line of its own.
+    return table.rename_axis(index=None, columns="id")
 
 
-def _on_the_wall(at: float) -> datetime:
-    return datetime.fromtimestamp(int(at))  # noqa: DTZ006 - that is what is wanted
+def on_the_wall(times: pd.Series[Any]) -> pd.Series[Any]:
+    """Give moments as the clock on the wall has them, which is what ids of runs begin with too."""
+    import pandas as pd
+
+    local = [
+        each if pd.isna(each) else datetime.fromtimestamp(int(each.timestamp()))  # noqa: DTZ006
+        for each in times
+    ]
+    return pd.Series(local, index=times.index, dtype="datetime64[s]")
 
 
 def _begins(store: Any, table: pd.DataFrame) -> list[str]:

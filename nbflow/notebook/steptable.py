@@ -152,6 +152,8 @@ def _reason(step: StepState, deterministic: bool) -> str:
     parts += [begins] if begins else []
     said = word(step)
     parts += [said] if said != appearance(step).value else []
+    if step.mapped and step.done > 0 and step.done != step.total:
+        parts.append(f"{count(step.done)} of {numbered(step.total)} ended")
     parts += filter(None, [doubt(step, deterministic=deterministic, limit=_REASON)])
     failed = undo_error(step, deterministic=deterministic, limit=_REASON)
     parts += [f"undoing it failed: {failed}"] if failed else []
@@ -235,6 +237,11 @@ class _Details:
         label = chip(appearance(step)) + " " if problem else ""
         contents = muted(_contents(step, self.deterministic))
         summary = element("summary", Markup(label), element("b", _title(step)), " ", contents)
+        parts = self.inside(step)
+        return element("details", summary, *parts, style=_GAP, open="open" if problem else "")
+
+    def inside(self, step: StepState) -> list[Markup]:
+        """Show what there is to know of a step: what stands in the way first."""
         parts = [*_doubts(step, self.deterministic), *_errors(step, self.deterministic)]
         undoing = told_of_undoing(self.undone.get(step.name, ()), deterministic=self.deterministic)
         if appearance(step) is Mark.NOT_UNDONE:
@@ -246,7 +253,21 @@ class _Details:
             log = without_addresses(step.log) if self.deterministic else step.log
             parts.append(element("pre", paragraph(log, _LOG), style=LINE))
         parts += undoing
-        return element("details", summary, *parts, style=_GAP, open="open" if problem else "")
+        return parts
+
+
+def sheet(step: StepState) -> Markup:
+    """Show one step by itself: a line in short, then all there is to know of it.
+
+    Examples
+    --------
+    >>> "completed" in sheet(StepState("load", Status.COMPLETED))
+    True
+    """
+    columns = [each for each in _columns(deterministic=False)[2:] if each.cell(step)]
+    said = " · ".join(f"{each.title} {each.cell(step)}" for each in columns)
+    head = element("div", chip(appearance(step)), " ", muted(said))
+    return joined([head, *_Details((), False).inside(step)])
 
 
 def _has_more(step: StepState) -> bool:

@@ -11,7 +11,7 @@ from nbflow.notebook.wording import printable
 
 FACE = "Helvetica, Arial, sans-serif"
 # How wide a character is on average, as a share of the size of the font.
-_WIDTH = 0.56
+_WIDTH = 0.49
 
 
 def rectangle(x: float, y: float, width: float, height: float, **look: str | float) -> Markup:
@@ -47,7 +47,7 @@ def wide(said: str, size: float) -> float:
     Examples
     --------
     >>> wide("extract", 10)
-    39.2
+    34.3
     """
     # East Asian characters, and whatever else is beyond, are as wide as high.
     units = sum(_WIDTH if ord(each) < 0x1100 else 1.0 for each in said)

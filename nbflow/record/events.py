@@ -147,6 +147,10 @@ class ElementRecords:
         Totals over the elements; None where that is not known of one.
     scalars
         How many of the elements are a single value.
+    began, ended
+        From when to when they were computed, in seconds since the epoch.
+    thread
+        In which thread of the worker.
     """
 
     start: int
@@ -169,6 +173,9 @@ class ElementRecords:
     null_count: int | None = None
     duplicates: int | None = None
     scalars: int = 0
+    began: float | None = None
+    ended: float | None = None
+    thread: int = 0
 
     def __setstate__(self, state: Sequence[Any]) -> None:
         restore(self, state)

@@ -41,6 +41,8 @@ class Span:
         Whether it undid the step.
     until
         When the next attempt was due, if one was.
+    thread
+        In which thread of the worker elements were computed; 0 if that is not known.
     """
 
     step: str
@@ -53,6 +55,7 @@ class Span:
     count: int = 1
     undo: bool = False
     until: float | None = None
+    thread: int = 0
 
 
 def spans_of(
@@ -154,22 +157,23 @@ class _Spans:
         One by one they are not told of: each has its share of the time, in which the
         steps of an element follow one another.
         """
-        seconds, count = records.seconds, len(records.seconds)
-        if not count:
+        seconds, length = records.seconds, len(records.seconds)
+        if not length:
             return
         for number, took in enumerate(seconds, records.start):
             self._took[event.step, number] = took
-        whole = event.seconds or 0.0
-        begun, share = event.at - whole, whole / count
-        if count == 1:
-            begun, share = event.at - seconds[0], seconds[0]
+        ended = event.at if records.ended is None else records.ended
+        begun = event.at - (event.seconds or 0.0) if records.began is None else records.began
+        share = max(0.0, ended - begun) / length
+        if length == 1:
+            begun, share = ended - seconds[0], seconds[0]
         laid = []
         for index, took in enumerate(seconds):
             number = records.start + index
             before = [self._took.get((each, number), 0.0) for each in self._before[event.step]]
             total = sum(before) + took
-            scale = min(1.0, share / total) if total and count > 1 else 1.0
-            start = begun + index * share + (sum(before) * scale if count > 1 else 0.0)
+            scale = min(1.0, share / total) if total and length > 1 else 1.0
+            start = begun + index * share + (sum(before) * scale if length > 1 else 0.0)
             laid.append(
                 Span(
                     event.step,
@@ -179,10 +183,11 @@ class _Spans:
                     records.statuses[index],
                     records.attempts.get(number, 1),
                     str(records.labels.get(number, number)),
+                    thread=records.thread,
                 )
             )
         ran = [each for each in laid if each.status in (Status.COMPLETED, Status.FAILED)]
-        yield from _together(ran) if sum(seconds) < _BRIEF_SECONDS * count else ran
+        yield from _together(ran) if sum(seconds) < _BRIEF_SECONDS * length else ran
 
 
 def _together(spans: Sequence[Span]) -> Iterator[Span]:
@@ -208,15 +213,15 @@ def _span(event: Event) -> Span:
 
 
 def _earlier(topology: Topology) -> Mapping[str, Sequence[str]]:
-    """Name for each mapped step those through which its elements go before."""
-    regions: dict[int, list[str]] = {}
+    """Name for each step those through which its elements go before."""
+    maps: dict[int, list[str]] = {}
     found: dict[str, Sequence[str]] = {}
     for name, node in zip(topology.names, topology.nodes, strict=True):
         found[name] = ()
         if node.axis is not None:
-            region = regions.setdefault(id(node.axis.lineage[0].key), [])
-            found[name] = tuple(region)
-            region.append(name)
+            inside = maps.setdefault(id(node.axis.lineage[0].key), [])
+            found[name] = tuple(inside)
+            inside.append(name)
     return found
 
 

@@ -65,6 +65,17 @@ def runs(store: Any = None) -> pd.DataFrame:
     )
 
 
+def seconds_before(run: Run) -> float | None:
+    """Say how long a flow of this name took when it was last completed; None if never."""
+    if run._archive is None:
+        return None
+    for entry in run._archive.journal.entries():
+        alike = entry.flow == run.name and entry.steps == len(run.state.steps)
+        if alike and entry.id != run.id and entry.status == Status.COMPLETED and entry.ended:
+            return entry.ended - entry.started
+    return None
+
+
 def status_of(entry: Entry, now: float) -> Status:
     """Say how a run is: one that nobody drives any more is interrupted."""
     status = Status(entry.status)

@@ -41,8 +41,20 @@ from nbflow.store.owner import Owner
 
 # So long after an interrupt a second one cancels the run.
 _SECOND_THOUGHTS_SECONDS = 1.0
-_OPTIONS = ("params", "cluster", "raise_on_error", "store", "key", "checkpoint", "at", "after")
-_LATER = ("display", "fail_fast")
+_OPTIONS = (
+    *(
+        "params",
+        "cluster",
+        "raise_on_error",
+        "display",
+        "store",
+        "key",
+        "checkpoint",
+        "at",
+        "after",
+    ),
+)
+_LATER = ("fail_fast",)
 _LONGEST_KEY = 1_000
 _warned = False
 
@@ -315,22 +327,53 @@ def _warn_of_claims(archive: Archive) -> None:
     )
 
 
-def run(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -> Run:
-    """Start a flow as `submit` does, and wait for its end."""
+def run(
+    flow: Flow,
+    *inputs: Any,
+    raise_on_error: bool = True,
+    display: str | None = "auto",
+    **options: Any,
+) -> Run:
+    """Start a flow as `submit` does, and wait for its end.
+
+    Parameters
+    ----------
+    flow, inputs, options
+        As for `submit`.
+    raise_on_error
+        Whether to raise what a step has raised.
+    display
+        How a notebook shows the run meanwhile: ``"live"``; ``"static"``, as a report at
+        its end; or None for not at all.
+    """
     __tracebackhide__ = True  # what IPython's tracebacks leave out
+    from nbflow.notebook.watching import chosen, watched
+
+    chosen(display)
     started = submit(flow, *inputs, **options)
-    wait_for_end(started)
-    started.wait_for_handlers()
+    with watched(started, display):
+        wait_for_end(started)
+        started.wait_for_handlers()
     if raise_on_error:
         started.raise_for_error()
     return started
 
 
-async def arun(flow: Flow, *inputs: Any, raise_on_error: bool = True, **options: Any) -> Run:
+async def arun(
+    flow: Flow,
+    *inputs: Any,
+    raise_on_error: bool = True,
+    display: str | None = "auto",
+    **options: Any,
+) -> Run:
     """Start a flow as `submit` does, and leave the event loop free until its end."""
+    from nbflow.notebook.watching import chosen, watched
+
+    chosen(display)
     started = await asyncio.to_thread(submit, flow, *inputs, **options)
-    await asyncio.to_thread(started.wait)
-    await asyncio.to_thread(started.wait_for_handlers)
+    with watched(started, display):
+        await asyncio.to_thread(started.wait)
+        await asyncio.to_thread(started.wait_for_handlers)
     if raise_on_error:
         started.raise_for_error()
     return started

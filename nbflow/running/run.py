@@ -90,6 +90,7 @@ class Run(Inspection):
         self._errors: dict[str, BaseException] = {}
         self._tracebacks: dict[int, TracebackType | None] = {}
         self._noted = False
+        self._shown_in: int | None = None
         self._redriven: Run | None = None
         self._told = threading.Event()
         self._told.set()
@@ -261,8 +262,9 @@ class Run(Inspection):
         looks = {number: look for part in state.elements for number, look in part.previews.items()}
         if element is not None:
             return looks[element].frame() if element in looks else to_frame(self.value(step))
-        numbers = sorted(looks)
-        return elements_to_frame(numbers, [looks[number].frame() for number in numbers])
+        numbers, labels = sorted(looks), state.labels
+        keys = [labels.get(number, number) for number in numbers]
+        return elements_to_frame(keys, [looks[number].frame() for number in numbers])
 
     def error(self, step: Any) -> BaseException | None:
         """Give the exception with which a step failed, or None."""
@@ -289,8 +291,11 @@ class Run(Inspection):
         logs = {n: text for part in state.elements for n, text in part.logs.items()}
         if element is not None:
             return logs.get(element, "")
+        labels = state.labels
         return "".join(
-            f"[{number}] {line}\n" for number in sorted(logs) for line in logs[number].splitlines()
+            f"[{labels.get(number, number)}] {line}\n"
+            for number in sorted(logs)
+            for line in logs[number].splitlines()
         )
 
     # What to do about failures
@@ -538,7 +543,11 @@ class Run(Inspection):
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from nbflow.notebook.report import report
+        from nbflow.notebook.watching import cell
 
+        if self._shown_in is not None and self._shown_in == cell():
+            # The cell has shown it already.
+            return {"text/plain": repr(self)}
         return report(self.flow, self.state).mimebundle()
 
 

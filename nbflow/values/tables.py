@@ -6,6 +6,7 @@ is described in one row instead.
 
 from __future__ import annotations
 
+import sys
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -190,11 +191,11 @@ def _lazy_head(value: Any) -> Any:
 
 def _scheduler() -> str | None:
     """Say where Dask computes, where it would ask for a client and there is none."""
-    from dask.base import get_scheduler
-
+    # There is a frame of Dask, so that Dask is loaded.
+    base = sys.modules["dask.base"]
     # It goes on asking when clients were closed in another order than they were made.
     try:
-        get_scheduler()
+        base.get_scheduler()
     except RuntimeError:
         return "threads"
     return None

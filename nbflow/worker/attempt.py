@@ -223,9 +223,7 @@ class Attempts:
                 continue
             if not claimed:
                 return outcome
-            return self._receipted(
-                effects, work, name, key, claimed[0], outcome, (number, element)
-            )
+            return self._receipted(effects, work, name, key, claimed[0], outcome, (number, element))
         if isinstance(found, Verified):
             outcome = self._ended(work, name, found.value, time.perf_counter(), -1)
             of = effects.claim(key, work.name) if found.attempt is None else found.attempt

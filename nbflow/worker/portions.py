@@ -70,6 +70,9 @@ class Portions:
         self.null_count: int | None = 0
         self.duplicates: int | None = 0
         self.scalars = 0
+        self.began: float | None = None
+        self.ended: float | None = None
+        self.thread = 0
 
     def add(
         self,
@@ -122,6 +125,8 @@ class Portions:
         else:
             self.statuses.append(Status.COMPLETED)
         self.seconds.append(outcome.seconds)
+        if absent is None:
+            self._measure(number, outcome)
         if self.keeper is not None:
             self._note(number, outcome)
         if outcome.inside:
@@ -132,8 +137,6 @@ class Portions:
             self.attempts[number] = attempt
         if label is not None:
             self.labels[number] = label
-        if outcome.look is not None:
-            self._measure(number, outcome.look)
 
     def _note(self, number: int, outcome: Outcome) -> None:
         """Hold on to a value until it is decided whether it is kept."""
@@ -144,7 +147,13 @@ class Portions:
             there = False
         self.values.append(outcome.value if there else None)
 
-    def _measure(self, number: int, look: Preview) -> None:
+    def _measure(self, number: int, outcome: Outcome) -> None:
+        """Take note of when an element was computed, and of how large it is."""
+        self.ended, look = time.time(), outcome.look
+        if self.began is None:
+            self.began, self.thread = self.ended - outcome.seconds, threading.get_ident()
+        if look is None:
+            return
         if number < _PREVIEWED_ELEMENTS:
             self.previews[number] = look
         self.bytes += look.bytes
@@ -190,6 +199,9 @@ class Portions:
             self.null_count,
             self.duplicates,
             self.scalars,
+            self.began,
+            self.ended,
+            self.thread,
         )
         now = time.time()
         status = Status.FAILED if records.failed else Status.COMPLETED

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from gallery import ERROR, HOSTILE, chain_of, event, merge, named
 
 from nbflow import group, step
+from nbflow.algebra.flow import Flow
 from nbflow.notebook.draw import digraph
 from nbflow.notebook.mermaid import mermaid
+from nbflow.notebook.outlook import outlook
 from nbflow.notebook.report import report
-from nbflow.notebook.text import tree
+from nbflow.notebook.text import listing, tree
 from nbflow.record.events import ElementRecords, ErrorRecord, Event, Status
 from nbflow.record.saga import rolling_back
-from nbflow.record.state import RunState
+from nbflow.record.state import RunState, said_of_doubts
+from nbflow.record.summary import steps_table
 from nbflow.record.turns import Resumed, RollingBack
 from nbflow.running.drive import shapes
 from nbflow.store.kept import Kept
@@ -234,6 +238,60 @@ def test_elements_in_doubt_are_counted_and_named() -> None:
     assert "charge[0]: it was begun too\ncharge[2]: it was begun" in report(flow, state).html
 
 
+def keyed_doubts(*numbers: int) -> tuple[Flow, RunState]:
+    """Fold a run of a map with keys of which some elements are in doubt."""
+    flow = (["eu", "us", "asia"] >> charge.map(key=str) >> notify).named("orders")
+    labels = {0: "eu", 1: "us", 2: "asia"}
+    told = [
+        Event("charge", Status.RUNNING, 1001.0, doubts={n: "it was begun"}, labels={n: labels[n]})
+        for n in numbers
+    ]
+    state = begun(flow).apply(told)
+    stop = Event("", Status.INTERRUPTED, 1002.0, reason=said_of_doubts(state.steps))
+    return flow, state.apply([stop])
+
+
+def test_elements_in_doubt_have_the_names_that_their_user_gave_them() -> None:
+    flow, state = keyed_doubts(2, 0)
+    text, html = tree(flow, state), report(flow, state).html
+    assert text.splitlines()[1].startswith(
+        "step 'charge[eu]' is in doubt: it was begun (and so is charge[asia]); find out"
+    )
+    assert "run.resolve('charge[eu]', completed=value)" in text
+    assert "? 2 of 3 in doubt, charge[eu]: it was begun" in line_of(text, "charge")
+    assert "charge[eu]: it was begun\ncharge[asia]: it was begun" in html
+    assert "charge[0]" not in text + html
+    assert "charge[2]" not in text + html
+    assert steps_table(state).loc["charge", "reason"] == "charge[eu] is in doubt: it was begun"
+
+
+def test_many_elements_in_doubt_are_not_all_named() -> None:
+    doubts = dict.fromkeys(range(1_000), "it was begun")
+    labels = {n: f"order {n}" for n in doubts}
+    flow = (range(1_000) >> charge.map(key=str) >> notify).named("orders")
+    told = Event("charge", Status.RUNNING, 1001.0, doubts=doubts, labels=labels)
+    said = said_of_doubts(begun(flow).apply([told]).steps)
+    assert "(and so are charge[order 1], charge[order 2]" in said
+    assert "charge[order 4] and 995 more)" in said
+
+
+def test_an_element_that_could_not_be_undone_is_named() -> None:
+    flow, state = keyed_doubts(1)
+    turn = RollingBack((("charge", 1),), "compensated")
+    state = state.apply([Event("", Status.RUNNING, 1095.0, turn=turn)])
+    state = state.apply([undoing("charge", Status.FAILED, 1)])
+    assert "undoing charge[us] failed" in tree(flow, state)
+
+
+def test_how_much_of_a_map_has_ended_is_in_the_table() -> None:
+    flow = ([1, 2, 3] >> charge.map() >> notify).named("orders")
+    part = ElementRecords(0, (Status.COMPLETED,) * 2, (0.1,) * 2)
+    told = Event("charge", Status.RUNNING, 1001.0, elements=part)
+    stop = Event("", Status.INTERRUPTED, 1002.0, reason="killed")
+    assert ">2 of 3 ended<" in report(flow, begun(flow).apply([told, stop])).html
+    assert "ended<" not in report(orders, failed()).html
+
+
 def test_an_interrupted_run_does_not_look_as_if_it_ran() -> None:
     events = [event("validate", Status.RUNNING, 1001.0), event("charge", Status.RETRYING, 1001.0)]
     state = begun(orders).apply([*events, Event("", Status.INTERRUPTED, 1002.0, reason="killed")])
@@ -263,14 +321,53 @@ def test_a_rollback_that_was_interrupted_says_that_it_goes_on() -> None:
 
 
 def test_a_step_that_waits_for_its_time_says_when_it_begins() -> None:
-    at = time.mktime((2031, 5, 6, 14, 3, 0, 0, 0, -1))
+    at = time.time() + 185
     told = Event("validate", Status.PENDING, 1001.0, 0, reason="delay", retry_at=at)
     state = begun(orders).apply([told])
-    assert "○ begins at 2031-05-06 14:03" in digraph(orders, state=state).source
-    assert line_of(tree(orders, state), "validate").endswith(
-        "○ pending, begins at 2031-05-06 14:03"
+    said = f"begins {time.strftime('%H:%M:%S', time.localtime(at))}, in 3 min"
+    assert f"○ {said}" in digraph(orders, state=state).source
+    assert line_of(tree(orders, state), "validate").endswith(f"○ pending, {said}")
+    assert f">{said}<" in report(orders, state).html
+    assert "delay" not in tree(orders, state) + report(orders, state).html
+
+    assert line_of(tree(orders, state, deterministic=True), "validate").endswith("begins later")
+    assert "begins later" in report(orders, state, deterministic=True).html
+
+
+def pending(begins: float) -> RunState:
+    return replace(begun(orders), status=Status.PENDING, ended=None, begins=begins)
+
+
+def test_a_run_that_waits_for_its_time_says_when_it_begins() -> None:
+    at = time.time() + 185
+    said = f"begins {time.strftime('%H:%M:%S', time.localtime(at))}, in 3 min"
+    assert tree(orders, pending(at)).splitlines()[:2] == [
+        "○ orders: pending, 4 steps, run r-1a2b (4 pending)",
+        said,
+    ]
+    assert listing(pending(at)).splitlines()[1] == said
+    assert f">{said}<" in report(orders, pending(at)).html
+
+
+def test_a_run_that_waits_says_no_time_where_outputs_must_not_differ() -> None:
+    text = tree(orders, pending(time.time() + 185), deterministic=True)
+    assert text.splitlines()[:2] == ["○ orders: pending, 4 steps (4 pending)", "begins later"]
+
+
+def test_a_run_that_nobody_starts_says_who_does() -> None:
+    late = outlook(pending(time.time() - 300), deterministic=False)
+    assert late.startswith("was to begin ")
+    assert late.endswith(
+        "5 min ago, and no process has started it; run.wait() does, or nbflow tick"
     )
-    assert "begins at" not in tree(orders, state, deterministic=True)
+    assert "tick" not in outlook(pending(time.time() - 20), deterministic=False)
+
+
+def test_a_run_that_has_begun_or_was_cancelled_does_not_say_when_it_begins() -> None:
+    waited = pending(time.time() + 185)
+    for event_ in (Event("", Status.RUNNING, 1.0), Event("", Status.CANCELLED, 1.0)):
+        state = replace(waited.apply([event_]), status=event_.status)
+        assert "begins" not in tree(orders, state)
 
 
 def test_results_that_were_taken_over_are_told_from_those_that_were_computed() -> None:

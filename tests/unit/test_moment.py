@@ -1,8 +1,10 @@
-"""When a run is to begin."""
+"""When a run is to begin, in seconds and in words."""
 
 from __future__ import annotations
 
 import math
+import re
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pandas as pd
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nbflow import FlowError
-from nbflow.algebra.moment import due_at
+from nbflow.algebra.moment import begins, clock, due_at, span
 from nbflow.journal.entry import Entry
 from nbflow.running.clock import COURTESY_SECONDS, LOOK_SECONDS, ready_at
 from nbflow.store.owner import Owner
@@ -68,3 +70,51 @@ def test_a_run_that_another_starts_is_looked_at_again_later():
 
     assert ready_at(entry, 100.0, {"run-1"}) == 100.0 + LOOK_SECONDS
     assert ready_at(entry, 131.0, {"run-1"}) == 60.0
+
+
+# In words
+
+
+@pytest.mark.parametrize(
+    ("left", "said"),
+    [
+        (0.2, "in 1 s"),
+        (42, "in 42 s"),
+        (180, "in 3 min"),
+        (89 * 60, "in 89 min"),
+        (5 * 3600, "in 5 h"),
+        (30 * 3600, "in 30 h"),
+        (5 * 86_400, "in 5 days"),
+        (0.0, "now"),
+        (-10.0, "now"),
+    ],
+)
+def test_what_waits_says_at_what_time_and_how_long_that_is(left, said):
+    now = 1_800_000_000.0
+    when = clock(now + left, now)
+
+    assert begins(now + left, now) == f"begins {when}, {said}"
+
+
+def test_a_time_that_has_passed_says_so():
+    assert re.fullmatch(
+        r"was to begin \d\d:\d\d:00, 5 min ago", begins(1_800_000_000.0, 1_800_000_300.0)
+    )
+
+
+def test_a_time_that_is_far_away_says_its_day():
+    noon = time.mktime((2031, 5, 6, 12, 0, 0, 0, 0, -1))
+
+    assert clock(noon, noon - 60) == "12:00:00"
+    assert clock(noon, noon - 86_400) == "2031-05-06 12:00"
+
+
+@pytest.mark.parametrize("at", [1e300, math.nan, math.inf])
+def test_a_time_beyond_all_calendars_is_still_put_into_words(at):
+    assert clock(at) == ""
+    assert "begin" in begins(at, 0.0)
+
+
+@given(st.floats(0, 1e12))
+def test_a_span_has_a_whole_number_and_a_unit(seconds):
+    assert re.fullmatch(r"[\d,]+ (s|min|h|days)", span(seconds))
