@@ -34,6 +34,10 @@ class UnsupportedError(NbflowError, NotImplementedError):
     """An option or method is part of the interface, but does not work yet."""
 
 
+class MissingExtraError(NbflowError, ImportError):
+    """Something needs an optional package that is not installed."""
+
+
 class UnknownStepError(NbflowError, KeyError):
     """No step has the name that was asked for."""
 

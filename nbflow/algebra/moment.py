@@ -116,7 +116,9 @@ def begins(at: float, now: float) -> str:
     'in 3 min'
     """
     left = at - now
-    when = clock(at, now) or "later"
+    when = clock(at, now)
+    if not when:
+        return "begins later"
     if left > 0:
         return f"begins {when}, in {span(max(1.0, left))}"
     if left > -_LATE_SECONDS:

@@ -61,7 +61,24 @@ def is_secret(name: str) -> bool:
 def _signature(node: Node, function: Any) -> str:
     name = printable(node.call.definition.name, _SIGNATURE)
     found = _quietly(inspect.signature, function)
-    return f"{name}{printable(str(found), _SIGNATURE)}" if found is not None else name
+    if found is None:
+        return name
+    shown = [
+        each.replace(default=_Hidden()) if _has_secret_default(each) else each
+        for each in found.parameters.values()
+    ]
+    said = _quietly(str, found.replace(parameters=shown)) or "(…)"
+    return f"{name}{printable(said, _SIGNATURE)}"
+
+
+class _Hidden:
+    def __repr__(self) -> str:
+        return "•••"
+
+
+def _has_secret_default(parameter: inspect.Parameter) -> bool:
+    given = parameter.default is not parameter.empty and parameter.default is not None
+    return given and is_secret(parameter.name)
 
 
 def _given(node: Node) -> str:

@@ -115,6 +115,40 @@ def _add_diff(to: argparse.ArgumentParser) -> None:
     add_store(to)
 
 
+def _add_log(to: argparse.ArgumentParser) -> None:
+    to.add_argument("step", help="the name of a step, or of an element such as parse[3]")
+    to.add_argument("--element", metavar="KEY", help="which element, by its number or its key")
+    to.add_argument(
+        "--lines", type=int, default=200, metavar="N", help="how many of the last lines to show"
+    )
+    _add_inspected(to)
+
+
+def _add_debug(to: argparse.ArgumentParser) -> None:
+    to.add_argument(
+        "step", nargs="?", help="a step, or an element such as parse[3]; what failed first"
+    )
+    _add_inspected(to)
+
+
+def _add_table(to: argparse.ArgumentParser) -> None:
+    to.add_argument("step", help="the name of a step, or of an element such as parse[3]")
+    _add_inspected(to)
+
+
+def _add_step(to: argparse.ArgumentParser) -> None:
+    to.add_argument("name", help="what the step is called, and the flow that ends in it")
+    to.add_argument("--inputs", metavar="A,B", help="names that are inputs, though no flows")
+    to.add_argument(
+        "--options",
+        action="append",
+        nargs="+",
+        default=[],
+        metavar="NAME=VALUE",
+        help="options of the step, such as retry=3 timeout=30",
+    )
+
+
 def _add_connect(to: argparse.ArgumentParser) -> None:
     to.add_argument("address", nargs="?", help="a scheduler; a new local cluster if left out")
     to.add_argument("--workers", type=int, metavar="N", help="worker processes of a local cluster")
@@ -129,6 +163,9 @@ COMMANDS: tuple[tuple[str, str, Adder], ...] = (
     ("rows", "where rows went: what each step got, gave, lost and multiplied", _add_inspected),
     ("timeline", "when and where each step ran, and what waited for what", _add_timeline),
     ("diff", "what differs between two runs, step by step", _add_diff),
+    ("log", "what a step printed, logged and warned, wherever it ran", _add_log),
+    ("debug", "compute a step that failed once more, here, and look into it with pdb", _add_debug),
+    ("table", "a result as a table to sort, search and page through", _add_table),
     ("result", "a result as a DataFrame", _add_result),
     ("cancel", "let no other step of a run begin, and ask those that run to stop", _add_chosen),
     ("runs", "the table of all runs, the newest first", add_store),
@@ -138,5 +175,6 @@ COMMANDS: tuple[tuple[str, str, Adder], ...] = (
     ("undo", "undo what a run has done, by the compensate of its steps", _add_undo),
     ("redrive", "compute the elements that were put aside again", _add_redrive),
     ("replay", "compute a step once more, here, with the inputs it had", _add_replay),
+    ("step", "make a step of a cell: %%%%flow step NAME, then the code", _add_step),
     ("connect", "choose the cluster", _add_connect),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import pairwise
 from shlex import quote
 from typing import Any
@@ -12,6 +13,7 @@ from IPython import get_ipython
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
 from nbflow.algebra.flow import Composable, Flow
+from nbflow.algebra.options import Options
 from nbflow.errors import NbflowError
 from nbflow.notebook import records
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
@@ -36,6 +38,8 @@ def flow_matcher(context: CompletionContext) -> dict[str, Any]:
     target, assigned, rest = line.partition("= %")
     if assigned and target.strip().isidentifier():
         line = f"%{rest}"
+    # Both signs of a magic that takes a cell mean the same here.
+    line = line.removeprefix("%") if line.startswith("%%") else line
     if not line.startswith(tuple(f"%{name} " for name in MAGIC_NAMES)):
         return {"completions": [], "suppress": False}
     word = "" if line.endswith(" ") else line.split()[-1]
@@ -91,10 +95,14 @@ def _values(before: list[str], names: Mapping[str, Any]) -> Sequence[str]:
         return names_of(names, Flow)
     if previous == "--run":
         return names_of(names, Run)
-    if previous.startswith("--") and previous not in _FLAGS:
+    if previous.startswith("--") and previous not in (*_FLAGS, "--inputs", "--options"):
         return []
-    if command in ("result", "replay"):
-        return _steps_of_last_run()
+    if previous == "--inputs":
+        return names_of(names, Composable)
+    if "--options" in before:
+        return [f"{each.name}=" for each in fields(Options)]
+    if command in ("result", "replay", "log", "debug", "table"):
+        return _steps_of_last_run() if len(before) == 2 else []
     if command == "resolve" and len(before) == 3:
         return _in_doubt(before, names)
     if len(before) != 2:
@@ -109,6 +117,8 @@ def _runs(command: str, before: list[str], names: Mapping[str, Any]) -> Sequence
     mine = names_of(names, Run)
     if command in ("steps", "status", "redrive"):
         return mine
+    if command == "diff":
+        return [*mine, *records.ids(_store(before))]
     if command == "cancel":
         going = [name for name in mine if not names[name].status.final]
         ids = [name for name, each in Drive.living.items() if not each.state.status.final]

@@ -110,6 +110,25 @@ class Live:
         return {}
 
 
+class PanelOf:
+    """A run that is shown by a panel wherever this is displayed.
+
+    Parameters
+    ----------
+    run
+        The run, whether it goes on or has ended.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def _ipython_display_(self) -> None:
+        Live(self.run).start()
+
+    def __repr__(self) -> str:
+        return report(self.run.flow, self.run.state).text
+
+
 def framed(run: Run) -> Framed:
     """Give the report of a run, marked so that a panel finds it."""
     made = report(run.flow, run.state)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import product
 from typing import Any
 
 from IPython.core.error import UsageError
 from IPython.core.magic import (
     Magics,
-    line_magic,
+    line_cell_magic,
     magics_class,
     needs_local_scope,
     no_var_expand,
@@ -30,6 +31,7 @@ from nbflow.notebook.arguments import (
     parser,
     renamed_of,
 )
+from nbflow.notebook.cellstep import step_of_cell
 from nbflow.notebook.commands import COMMANDS, MAGIC_NAMES
 from nbflow.notebook.completion import flow_matcher
 from nbflow.notebook.telling import begin, retrying
@@ -48,26 +50,36 @@ class FlowMagics(Magics):
 
     @needs_local_scope
     @no_var_expand
-    @line_magic("flow")  # type: ignore[arg-type]
-    def flow(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
+    @line_cell_magic("flow")  # type: ignore[arg-type]
+    def flow(
+        self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None
+    ) -> Any:
         """Run and look at flows; ``%flow --help`` tells more."""
         __tracebackhide__ = True
-        return self._answered(line, local_ns)
+        return self._answered(line, local_ns, cell)
 
     @needs_local_scope
     @no_var_expand
-    @line_magic("nbflow")  # type: ignore[arg-type]
-    def nbflow(self, line: str, local_ns: Mapping[str, Any] | None = None) -> Any:
+    @line_cell_magic("nbflow")  # type: ignore[arg-type]
+    def nbflow(
+        self, line: str, cell: str | None = None, local_ns: Mapping[str, Any] | None = None
+    ) -> Any:
         """Run and look at flows; the same as ``%flow``."""
         __tracebackhide__ = True
-        return self._answered(line, local_ns)
+        return self._answered(line, local_ns, cell)
 
-    def _answered(self, line: str, local_ns: Mapping[str, Any] | None) -> Any:
+    def _answered(
+        self, line: str, local_ns: Mapping[str, Any] | None, cell: str | None = None
+    ) -> Any:
         __tracebackhide__ = True
         assert self.shell is not None
         names = {**self.shell.user_ns, **(local_ns or {})}
         try:
             given = _parser().parse_args(lines.split(line, names) or ["--help"])
+            if (cell is not None) != (given.command == "step"):
+                raise _misplaced(given.command)
+            if cell is not None:
+                return step_of_cell(self.shell, f"%%flow {line}", cell, given, names)
             if given.command in inspecting.COMMANDS:
                 find = partial(_run_named, names=names, store=given.store)
                 return inspecting.COMMANDS[given.command](find(given.run), given, find)
@@ -206,6 +218,18 @@ class FlowMagics(Magics):
         print(f"connected to {workers} workers with {len(slots_of(client))} threads")
 
 
+def _misplaced(command: str) -> UsageError:
+    if command == "step":
+        return UsageError(
+            "%%flow: step makes a step of the rest of its cell; write it as the first line of the "
+            "cell, with two percent signs: %%flow step NAME"
+        )
+    return UsageError(
+        f"%%flow: {command} takes no cell; expected is %flow {command}, with one percent sign, or "
+        f"%%flow step NAME"
+    )
+
+
 def _parser() -> LineParser:
     return parser("%flow", COMMANDS)
 
@@ -238,6 +262,8 @@ def _ended(started: Run, given: argparse.Namespace) -> Run:
         wait_for_end(started)
         started.wait_for_handlers()
     if not given.no_raise and started.status != "completed":
+        if started._shown_in is None:
+            display(started)
         started.raise_for_error()
     return started
 
@@ -248,7 +274,7 @@ def load(shell: Any) -> None:
     theirs = shell.find_line_magic("flow")
     if theirs is not None and type(getattr(theirs, "__self__", None)).__name__ != "FlowMagics":
         print("%flow belongs to another extension here; nbflow is %nbflow")
-        shell.register_magic_function(magics.nbflow, "line", "nbflow")
+        shell.register_magic_function(magics.nbflow, "line_cell", "nbflow")
     else:
         shell.register_magics(magics)
     _forget(shell)
@@ -257,10 +283,10 @@ def load(shell: Any) -> None:
 
 def unload(shell: Any) -> None:
     """Take the magics and their completion from a shell."""
-    for name in MAGIC_NAMES:
-        magic = shell.magics_manager.magics["line"].get(name)
+    for kind, name in product(("line", "cell"), MAGIC_NAMES):
+        magic = shell.magics_manager.magics[kind].get(name)
         if type(getattr(magic, "__self__", None)).__name__ == "FlowMagics":
-            del shell.magics_manager.magics["line"][name]
+            del shell.magics_manager.magics[kind][name]
     _forget(shell)
 
 

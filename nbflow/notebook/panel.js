@@ -18,7 +18,9 @@ const LOOK = `
 button { font: inherit; color: inherit; background: none; border: 1px solid rgba(128,128,128,.5);
   border-radius: 4px; padding: 1px 8px; cursor: pointer; }
 button:hover { background: rgba(128,128,128,.15); }
-button:focus-visible, .node:focus-visible { outline: 2px solid #0072b2; outline-offset: 2px; }
+button:focus-visible { outline: 2px solid #0072b2; outline-offset: 2px; }
+.node:focus { outline: none; }
+.node:focus-visible { outline: 2px solid #0072b2; outline-offset: 3px; }
 .problems:not(:empty) { margin: 4px 0; display: flex; flex-direction: column; gap: 3px; align-items: flex-start; }
 .problems button { border-color: #d55e00; text-align: left; max-width: 100%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .frame { position: relative; border: 1px solid rgba(128,128,128,.25); border-radius: 6px; }
@@ -30,7 +32,7 @@ button:focus-visible, .node:focus-visible { outline: 2px solid #0072b2; outline-
 svg { display: block; }
 .node, .edge.full { cursor: pointer; }
 .node.chosen > path, .node.chosen > polygon, .node.chosen > ellipse { stroke-width: 3; }
-.node.running > path:first-of-type, .node.running > polygon:first-of-type { animation: breathe 1.6s ease-in-out infinite; }
+.node.running > path, .node.running > polygon { animation: breathe 1.6s ease-in-out infinite; }
 @keyframes breathe { 50% { stroke-width: 2.6; } }
 @media (prefers-reduced-motion: reduce) { .node.running > * { animation: none !important; } .bar i { transition: none; } }
 .sheet { margin-top: 6px; border: 1px solid rgba(128,128,128,.25); border-radius: 6px; padding: 8px 12px; overflow: auto; max-height: 420px; position: relative; }
@@ -81,7 +83,7 @@ class Story {
     }
     // Times that run on begin where this message has left them.
     for (const [key, face] of Object.entries(delta.faces ?? {})) {
-      face.at = this.at;
+      face.heardAt = this.at;
     }
     for (const place of this.places) place.show(delta);
   }
@@ -97,7 +99,8 @@ class Place {
   constructor(story, host, say) {
     this.story = story;
     this.say = say;
-    this.chosen = null;
+    // Where a report was written anew, what was chosen before is still open.
+    this.chosen = story.chosen ?? null;
     this.nodes = new Map();
     this.edges = new Map();
     this.scale = 1;
@@ -113,6 +116,7 @@ class Place {
     // What is typed here is not meant for the notebook's shortcuts.
     this.panel.addEventListener("keydown", (event) => event.stopPropagation());
     this.show(story.whole);
+    if (this.chosen) this.showSheet();
     this.clock = setInterval(() => this.tick(), 250);
   }
 
@@ -212,7 +216,11 @@ class Place {
         all.at((here + (back ? -1 : 1) + all.length) % all.length).group.focus();
       }
     };
-    const shapes = [...group.querySelectorAll("path, polygon, ellipse")];
+    // Of several outlines only the innermost has an area.
+    const shapes = [...group.querySelectorAll("path, polygon, ellipse")].map((shape) => ({
+      shape,
+      hollow: shape.getAttribute("fill") === "none",
+    }));
     this.nodes.set(key, { group, title: texts[0], said, texts, shapes });
   }
 
@@ -284,8 +292,8 @@ class Place {
     node.group.dataset.status = status;
     if (!look) return;
     const [fill, border, ink, dashed] = look;
-    for (const shape of node.shapes) {
-      shape.setAttribute("fill", fill);
+    for (const { shape, hollow } of node.shapes) {
+      if (!hollow) shape.setAttribute("fill", fill);
       shape.setAttribute("stroke", border);
       shape.setAttribute("stroke-width", bold ? "2.6" : "1.1");
       dashed ? shape.setAttribute("stroke-dasharray", "5,2") : shape.removeAttribute("stroke-dasharray");
@@ -298,7 +306,7 @@ class Place {
   showSince(node) {
     const since = node.face?.[5];
     if (since === null || since === undefined) return;
-    const at = node.face.at ?? this.story.at;
+    const at = node.face.heardAt ?? this.story.at;
     const now = since + (performance.now() - at) / 1000;
     node.said.textContent = `${node.face[1]} · ${seconds(now)}`;
   }
@@ -360,7 +368,7 @@ class Place {
   // What was chosen
 
   choose(chosen) {
-    this.chosen = chosen;
+    this.chosen = this.story.chosen = chosen;
     const { members } = this.story.whole;
     if (chosen.name === undefined && members[chosen.key].length === 1) {
       chosen.name = members[chosen.key][0];
@@ -374,7 +382,7 @@ class Place {
   }
 
   close() {
-    this.chosen = null;
+    this.chosen = this.story.chosen = null;
     this.sheet.hidden = true;
     for (const node of this.nodes.values()) node.group.classList.remove("chosen");
   }
@@ -440,7 +448,7 @@ class Place {
 
   cancel() {
     this.stop.disabled = true;
-    this.stop.textContent = "stopping …";
+    this.stop.textContent = "stopping; what runs ends first";
     this.say({ do: "cancel" });
   }
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 from nbflow.algebra.flow import Composable, Flow
 from nbflow.errors import FlowError, did_you_mean, quoted
+from nbflow.notebook.commands import MAGIC_NAMES
 
 
 def flow_from(spec: str) -> Flow:
@@ -75,12 +76,27 @@ def _binds(cell: str, name: str) -> bool:
         statements = ast.parse(cell).body
     except SyntaxError:
         return False
+    if any(_makes_step(each, name) for each in statements):
+        return True
     return any(
         isinstance(each, ast.Name) and each.id == name and isinstance(each.ctx, ast.Store)
         for statement in statements
         if not isinstance(statement, (ast.FunctionDef, ast.ClassDef))
         for each in ast.walk(statement)
     )
+
+
+def _makes_step(statement: ast.stmt, name: str) -> bool:
+    """Tell whether a cell is made a step of that name, by ``%%flow step``."""
+    match statement:
+        case ast.Expr(
+            ast.Call(
+                func=ast.Attribute(attr="run_cell_magic"),
+                args=[ast.Constant(value=magic), ast.Constant(value=str(line)), *_],
+            )
+        ):
+            return magic in MAGIC_NAMES and line.split()[:2] == ["step", name]
+    return False
 
 
 def _chosen(names: Mapping[str, Any], name: str, path: Path) -> Flow:

@@ -186,10 +186,10 @@ class RunState:
 
     def _settled(self, at: float) -> RunState:
         statuses = {step.status for step in self.steps.values()}
-        if not all(status.final for status in statuses) or self.must_roll_back:
-            return self
         if self.rollback is not None:
             return self._rolled_back(at)
+        if not all(status.final for status in statuses) or self.must_roll_back:
+            return self
         if Status.FAILED in statuses:
             status = Status.FAILED
         elif Status.CANCELLED in statuses:
@@ -218,6 +218,9 @@ class RunState:
 
     def _rolled_back(self, at: float) -> RunState:
         assert self.rollback is not None
+        # What is in doubt, and could not be undone, stays in doubt.
+        if any(step.waits for step in self.steps.values()):
+            return self
         undone = [
             self.steps[name].undone.get(number, Undoing()) for name, number in self.rollback.entries
         ]

@@ -16,6 +16,7 @@ from nbflow.sketch.sketch import Sketch
 if TYPE_CHECKING:
     import pandas as pd
 
+    from nbflow.notebook.interactive import InteractiveTable
     from nbflow.notebook.timeline import Timeline
 
 
@@ -77,6 +78,33 @@ class Inspection:
         from nbflow.notebook.timeline import timeline
 
         return timeline(self.flow.topology, self.state, self.events)
+
+    def table(self, step: Any) -> InteractiveTable:
+        """Give a result as a table to sort, search and page through, in the browser alone.
+
+        It needs the optional package itables, and no connection to anywhere.
+
+        Parameters
+        ----------
+        step
+            A step, or an element of one, as for ``run[step]``.
+
+        Raises
+        ------
+        MissingExtraError
+            If itables is not installed.
+
+        Examples
+        --------
+        >>> run.table("clean")  # doctest: +SKIP
+        """
+        from nbflow.notebook.interactive import interactive
+
+        return interactive(str(step), lambda: self[step])
+
+    def __getitem__(self, step: Any) -> pd.DataFrame:
+        """Give the result of a step as a DataFrame."""
+        raise NotImplementedError
 
     def diff(self, other: Any) -> pd.DataFrame:
         """Say what differs from another run, which is taken to be the earlier one.

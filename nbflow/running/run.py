@@ -532,6 +532,18 @@ class Run(Inspection):
 
     # What it looks like
 
+    def panel(self) -> Any:
+        """Show the run in a panel, live while it goes on, in which each step can be looked at.
+
+        Examples
+        --------
+        >>> from nbflow import last_run
+        >>> last_run().panel()  # doctest: +SKIP
+        """
+        from nbflow.notebook.live import PanelOf
+
+        return PanelOf(self)
+
     def __repr__(self) -> str:
         said = f"{self.status}, {len(self.state.steps)} steps"
         if is_deterministic():

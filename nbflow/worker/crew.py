@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from nbflow.algebra.absence import Absent, gathered_list
 from nbflow.algebra.evaluate import Frame, element_name
 from nbflow.algebra.expression import Item, Key
-from nbflow.algebra.inputs import following
+from nbflow.algebra.inputs import ValueOf, arguments, barred, following
 from nbflow.planning.order import Loop, Ref, Work
 from nbflow.record.events import Event, InnerLetter, Status
 from nbflow.record.failure import recorded
@@ -202,7 +202,7 @@ class Crew:
                 self.sink.recall(work, unit, before)
                 return None
         if unit.attempt == 0:
-            wait = self._delay(work, number)
+            wait = self._delay(work, name, number, scope.value_of)
             unit.attempt = work.before[1] + 1
             if wait:
                 return wait
@@ -224,9 +224,9 @@ class Crew:
         self.sink.done(work, unit, outcome, value, log)
         return None
 
-    def _delay(self, work: Work, number: int | None) -> float:
+    def _delay(self, work: Work, name: str, number: int | None, value_of: ValueOf) -> float:
         """Say how many seconds a step is to wait before it begins, and tell of it."""
-        if work.delay is None and work.due is None:
+        if (work.delay is None and work.due is None) or not _has_all(work, name, value_of):
             return 0.0
         now = time.time()
         due = (work.due or {}).get(number, now + (work.delay or 0.0))
@@ -336,6 +336,16 @@ class Crew:
                 value = replace(value, failed=False, collected=True)
             scope.values[work.position] = value
             outer.done(work, unit, outcome, value, log)
+
+
+def _has_all(work: Work, name: str, value_of: ValueOf) -> bool:
+    """Tell whether a step gets what it needs: one that will be skipped need not wait for that."""
+    try:
+        if barred(name, work.guard, work.after, value_of) is not None:
+            return False
+        return not isinstance(arguments(work.args, work.kwargs, value_of), Absent)
+    except Exception:  # noqa: BLE001 - whatever it is, the attempt tells of it
+        return False
 
 
 class _Nested:

@@ -73,6 +73,24 @@ def test_a_step_waits_after_what_it_needs_and_gives_the_same(fuse: bool, client:
 
 
 @pytest.mark.parametrize("fuse", [True, False])
+def test_what_is_skipped_is_not_waited_for(fuse: bool, client: Client) -> None:
+    @step
+    def fails() -> int:
+        raise ValueError("no luck")
+
+    late = double.options(delay=3600.0, fuse=fuse)
+    odd = nbflow.branch(lambda n: n % 2 == 1, late, one)
+    run = nbflow.group(fails.s() >> late.named("never"), 4 >> odd).run(raise_on_error=False)
+
+    assert run.steps["status"].loc[["never", "double", "one"]].tolist() == [
+        "skipped",
+        "skipped",
+        "completed",
+    ]
+    assert not [event for event in run.events if event.reason == "delay"]
+
+
+@pytest.mark.parametrize("fuse", [True, False])
 def test_each_element_of_a_map_waits(fuse: bool, client: Client) -> None:
     flow = double.options(delay=0.3, fuse=fuse).map([1, 2, 3]) >> step(sum)
 

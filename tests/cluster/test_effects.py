@@ -14,7 +14,7 @@ import pytest
 from distributed import Client
 
 import nbflow
-from nbflow import Retry, branch, context, step
+from nbflow import Retry, branch, context, group, step
 from nbflow.running import cluster as clusters
 
 pytestmark = [pytest.mark.timeout(90)]
@@ -487,3 +487,91 @@ def test_what_was_done_is_undone_though_its_result_is_lost(client: Client, tmp_p
     undone = run.undo()
     assert undone.wait(30)
     assert (undone.status, ledger(tmp_path)) == ("compensated", ["refund None"])
+
+
+# Elements with keys
+
+
+def keyed(folder: str) -> Any:
+    """Give a flow that dies with its worker at one element, unless a file is there."""
+
+    def refund(receipt: Any) -> None:
+        note(folder, f"refund {context().element} {context().key_of_step}")
+
+    @step(compensate=refund)
+    def pay(country: str) -> str:
+        note(folder, f"pay {country} {context().idempotency_key}")
+        if country == "us" and not Path(folder, "leave").exists():
+            os.kill(os.getpid(), signal.SIGKILL)
+        return country
+
+    return pay.map(["eu", "us"], key=str) >> step(len)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "status", "payments"),
+    [
+        ({"completed": "us"}, "completed", 1),
+        ({"retry": True}, "completed", 2),
+        ({"failed": True}, "compensated", 1),
+    ],
+)
+def test_an_element_in_doubt_is_called_as_its_user_called_it(
+    fragile: Client, tmp_path: Path, verdict: dict[str, Any], status: str, payments: int
+) -> None:
+    run = keyed(str(tmp_path)).submit(store=tmp_path / "s")
+    assert run.wait(60)
+    assert run.status == "interrupted"
+    assert "step 'pay[us]' is in doubt" in run.state.reason
+    assert "run.resolve('pay[us]', " in run.state.reason
+    (tmp_path / "leave").touch()
+    while run.status == "interrupted":
+        # The other one was at work on the worker that died, or not.
+        [(called, _), *_] = run.state.steps["pay"].in_doubt
+        said = verdict if called == "pay[us]" else {"completed": "eu"}
+        run = nbflow.load(run.id, tmp_path / "s").resolve(called, **said).resume()
+        assert run.wait(60)
+    assert run.status == status
+    paid = [line.split()[2] for line in ledger(tmp_path) if line.startswith("pay us")]
+    assert len(paid) == payments
+    assert len(set(paid)) == 1
+
+
+def test_who_undoes_an_element_in_doubt_knows_its_key(fragile: Client, tmp_path: Path) -> None:
+    run = keyed(str(tmp_path)).submit(store=tmp_path / "s")
+    assert run.wait(60)
+    assert run.status == "interrupted"
+    undone = nbflow.load(run.id, tmp_path / "s").undo()
+    assert undone.wait(60)
+    assert undone.status == "compensated"
+    keys = {line.split()[1]: line.split()[2] for line in ledger(tmp_path) if "pay" in line}
+    assert f"refund us {keys['us']}" in ledger(tmp_path)
+
+
+def test_an_undoing_of_what_is_in_doubt_that_fails_is_an_end(
+    fragile: Client, tmp_path: Path
+) -> None:
+    folder = str(tmp_path)
+
+    def refund(receipt: Any) -> None:
+        if not Path(folder, "open").exists():
+            raise OSError("the bank is closed")
+
+    @step(compensate=refund)
+    def pay() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @step
+    def fails() -> None:
+        until(Path(folder, "leave").exists)
+        raise ValueError("no luck")
+
+    run = group(pay.s(), fails.s()).submit(store=tmp_path / "s")
+    until(lambda: run.state.steps["pay"].doubts)
+    (tmp_path / "leave").touch()
+    assert run.wait(60)
+    assert (run.status, run.state.reason) == ("failed", "undoing pay failed")
+    (tmp_path / "open").touch()
+    again = nbflow.load(run.id, tmp_path / "s").undo()
+    assert again.wait(60)
+    assert again.status == "compensated"

@@ -15,6 +15,7 @@ import nbflow
 from nbflow.notebook.report import report
 from nbflow.notebook.text import tree
 from nbflow.record.archive import Archive
+from nbflow.record.events import Event, Status
 from nbflow.running.drive import Drive
 from nbflow.running.history import loaded
 from nbflow.running.showing import Shown
@@ -66,6 +67,13 @@ def fails(folder):
     if Path(folder, "down").exists():
         raise ConnectionError("no answer")
     return 3
+
+@step(compensate=refund)
+def pay(country, folder):
+    if country == "new york" and Path(folder, "die").exists():
+        Path(folder, "die").unlink()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return {"folder": folder, "receipt": country}
 """
 
 
@@ -159,6 +167,54 @@ def test_the_same_key_is_the_same_run(shell, place):
     assert counted(place, "charged") == 1
 
 
+# What waits for its time
+
+
+def test_a_run_that_waits_says_everywhere_when_it_begins(shell, place):
+    run = shell.user_ns["later"] = shell.user_ns["orders"].submit(after=185)
+    try:
+        begins = r"begins \d\d:\d\d:\d\d, in 3 min"
+        table, (_, said) = flow(shell, "runs"), quietly(shell, "status later")
+        loaded_ = nbflow.load(run.id)
+        again = report(loaded_.flow, loaded_.state)
+
+        assert re.search(rf"pending, 3 steps, {begins}\)$", repr(run))
+        assert re.fullmatch(begins, said.stdout.splitlines()[1])
+        assert re.fullmatch(begins, again.text.splitlines()[1])
+        assert re.search(begins, run._repr_mimebundle_()["text/html"])
+        assert re.fullmatch(begins, f"begins {table.loc[run.id, 'begins']}")
+        assert table.loc[run.id, "started"] != table.loc[run.id, "started"]  # not yet
+    finally:
+        run.cancel()
+    assert "begins" not in flow(shell, "runs").columns
+
+
+def test_a_run_that_waits_tells_nothing_that_changes_where_that_is_asked_for(
+    shell, place, monkeypatch
+):
+    run = shell.user_ns["later"] = shell.user_ns["orders"].submit(after=185)
+    monkeypatch.setenv("NBFLOW_DETERMINISTIC", "1")
+    try:
+        _, said = quietly(shell, "status later")
+
+        assert repr(run) == "Run('notify', pending, 3 steps)"
+        assert said.stdout.splitlines()[1] == "begins later"
+        assert list(flow(shell, "runs").columns) == ["flow", "status", "steps", "key"]
+    finally:
+        run.cancel()
+
+
+def test_a_step_that_waits_says_when_it_begins_in_the_table_of_steps(shell, place):
+    shell.run_cell("slow = (place >> validate.options(delay=300) >> fails).submit()").raise_error()
+    run = shell.user_ns["slow"]
+    with run._record.changed:
+        run._record.changed.wait_for(lambda: run.state.steps["validate"].retry_at, 30)
+    table = flow(shell, "steps slow")
+    run.cancel()
+
+    assert re.fullmatch(r"begins \d\d:\d\d:\d\d, in [45] min", table.loc["validate", "reason"])
+
+
 def test_load_gives_the_run_back(shell, place):
     run_id = flow(shell, "run orders").id
     Drive.living.pop(run_id)
@@ -172,8 +228,11 @@ def test_load_gives_the_run_back(shell, place):
 def test_what_names_a_run_is_its_id_too(shell, place):
     run_id = flow(shell, "run orders").id
     Drive.living.pop(run_id)
+    table = flow(shell, f"steps {run_id}")
 
-    assert list(flow(shell, f"steps {run_id}").index) == ["validate", "charge", "notify"]
+    assert list(table.index) == ["validate", "charge", "notify"]
+    # The clock on the wall, as in the id.
+    assert table["started"].dt.strftime("%Y%m%d").tolist() == [run_id[:8]] * 3
     assert flow(shell, f"result notify --run {run_id}")["value"].tolist() == [17]
 
 
@@ -209,6 +268,75 @@ def test_resume_takes_the_flow_as_it_is_now(shell, place):
     shell.run_cell(DEFINITIONS).raise_error()
 
 
+def renamed(shell):
+    """Define the flow once more, with other names for two of its steps."""
+    shell.run_cell(
+        "renamed = place >> validate.named('check') >> fails >> double.named('twice')"
+    ).raise_error()
+
+
+def test_resume_is_told_what_steps_are_called_now(shell, place):
+    run = stopped(shell, place)
+    renamed(shell)
+
+    again = flow(
+        shell, f"resume {run.id} --flow renamed --renamed validate=check --renamed double=twice"
+    )
+
+    assert again.result() == 6
+    assert list(again.steps.index) == ["check", "fails", "twice"]
+    assert again.steps.loc["check", "status"] == "reused"
+    assert counted(place, "validated") == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("--renamed", "expected one argument"),
+        ("--renamed validate", "'validate' is not OLD=NEW"),
+        ("--renamed =check", "'=check' is not OLD=NEW"),
+        ("--renamed validate=check", "give that by --flow"),
+        ("--flow renamed --renamed validte=check", "the run has no step 'validte'"),
+        ("--flow renamed --renamed validte=check", "did you mean 'validate'?"),
+        ("--flow renamed --renamed validate=chek", "the flow has no step 'chek'"),
+        ("--flow renamed --renamed validate=check --renamed double=check", "2 times"),
+        ("--flow renamed --renamed double=check --renamed double=twice", "2 times"),
+    ],
+)
+def test_a_renaming_that_cannot_be_meant_is_a_usage_error_in_one_line(shell, place, given, said):
+    run = stopped(shell, place)
+    renamed(shell)
+
+    with pytest.raises(UsageError, match=re.escape(said)) as caught:
+        flow(shell, f"resume {run.id} {given}")
+
+    assert "\n" not in str(caught.value)
+    assert run.status == "failed"
+
+
+def test_tab_offers_the_steps_that_a_flow_has_no_more_and_those_that_are_new(shell, place):
+    run = stopped(shell, place)
+    renamed(shell)
+    line = f"%flow resume {run.id}"
+
+    assert completions(shell, f"{line} --ren") == {"--renamed"}
+    # Without a flow, it may be any.
+    assert completions(shell, f"{line} --renamed ") >= {"validate=", "fails=", "double="}
+    line += " --flow renamed --renamed "
+    assert "fails=" not in completions(shell, line)
+    assert completions(shell, f"{line}val") == {"validate="}
+    assert completions(shell, f"{line}validate=") == {"validate=check", "validate=twice"}
+    assert completions(shell, f"{line}validate=check --renamed double=") == {"double=twice"}
+    assert completions(shell, "%flow resume --flow renamed --renamed val") == {"validate="}
+    assert "--help" in completions(shell, "%flow resume 20260101-000000-0000 --renamed ")
+
+
+def test_resume_keeps_results_as_was_said_for_the_run_unless_it_is_said_anew(shell, place):
+    run = stopped(shell, place)
+
+    assert flow(shell, f"resume {run.id}").state.steps["double"].kept is not None
+
+
 def test_resume_without_waiting(shell, place):
     run = flow(shell, f"resume {stopped(shell, place).id} --no-wait")
     assert run.result(timeout=60) == 6
@@ -240,6 +368,33 @@ def test_a_verdict_may_be_that_it_was_not_done(shell, place, verdict, status, ch
 
     assert nbflow.last_run().status == status
     assert counted(place, "charged") == charges
+
+
+def test_an_element_in_doubt_is_resolved_by_its_key(shell, place):
+    (place / "die").touch()
+    shell.run_cell(
+        "trips = pay.s(place).map(['new york', 'oslo'], key=str) >> step(len)"
+    ).raise_error()
+    run, _ = quietly(shell, "run trips --no-raise")
+    assert run.status == "interrupted"
+
+    # The other one may have been begun by the same worker.
+    assert "'pay[new york]'" in completions(shell, f"%flow resolve {run.id} ")
+    for called, _ in run.state.steps["pay"].in_doubt:
+        _, said = quietly(shell, f"resolve {run.id} '{called}' --retry")
+    assert said.stdout.startswith(f"{called} will be tried again; go on with")
+    again, _ = quietly(shell, f"resume {run.id}")
+
+    assert again.result() == 2
+
+
+def test_what_is_still_in_doubt_is_named_by_its_key(shell, place):
+    run = doubtful(shell, place)
+    [(_, why)] = run.state.steps["charge"].in_doubt
+    told = Event("charge", Status.RUNNING, 1.0, doubts={1: why}, labels={1: "eu"})
+    run._record.fold([told])
+
+    assert "charge[eu]" in completions(shell, f"%flow resolve {run.id} ")
 
 
 def test_a_slip_of_the_pen_is_no_result(shell, place):

@@ -54,7 +54,9 @@ def ready(df):
 
 good = numbers.s(param("n", 3)) >> label
 later = numbers.s(3).options(checkpoint=True) >> ready >> label
+now = numbers.s(3).options(checkpoint=True) >> ready >> label.named("tag")
 order = numbers.s(3) >> charge
+orders = charge.map(["eu", "us"], key=str)
 bad = numbers.s(2) >> fail >> label
 
 def tell(failures):
@@ -119,7 +121,7 @@ def test_run_writes_a_report_of_its_own(folder):
     [
         (["run", "work.py:god"], "did you mean 'good'"),
         (["run", "nowhere.py:flow"], "no module or notebook"),
-        (["run", "work.py"], "5 flows"),
+        (["run", "work.py"], "7 flows"),
         (["run", "work.py:good", "--param", "m=1"], "no parameter 'm'"),
         (["run", "work.py:good", "--param", "n"], "not NAME=VALUE"),
         (["run", "work.py:good", "--cluster", "tcp://127.0.0.1:9"], "no Dask scheduler answers"),
@@ -127,6 +129,7 @@ def test_run_writes_a_report_of_its_own(folder):
         (["load", "20260101-000000-0000"], "there is no run"),
         (["resume", "20260101-000000-0000"], "there is no run"),
         (["resume"], "required"),
+        (["resume", "20260101-000000-0000", "--renamed", "label"], "'label' is not OLD=NEW"),
         (["resolve", "20260101-000000-0000", "charge"], "one of the arguments"),
         (["run", "work.py:good", "--key", " "], "the key is"),
         (["run", "work.py:good", "--checkpoint", "often"], "invalid choice"),
@@ -185,6 +188,33 @@ def test_a_run_that_failed_is_loaded_and_resumed(folder):
     assert "numbers  reuse" in done.stderr
     assert "reused" in done.stdout
     assert "brought along" in done.stdout
+
+
+def test_a_run_is_resumed_with_other_names_of_steps(folder):
+    (folder / "down").touch()
+    assert nbflow(folder, "run", "work.py:later").returncode == 1
+    run_id = newest(folder)
+    (folder / "down").unlink()
+
+    refused = nbflow(folder, "resume", run_id, "--renamed", "label=tag")
+    assert (refused.returncode, "give that by --flow" in refused.stderr) == (2, True)
+    flow = ("--flow", "work.py:now")
+    refused = nbflow(folder, "resume", run_id, *flow, "--renamed", "lable=tag")
+    assert (refused.returncode, "did you mean 'label'?" in refused.stderr) == (2, True)
+    assert len(refused.stderr.strip().splitlines()) == 1
+
+    done = nbflow(folder, "resume", run_id, *flow, "--renamed", "label=tag")
+    assert done.returncode == 0, done.stderr
+    assert "numbers  reuse" in done.stderr
+    assert "tag" in done.stdout
+
+
+def test_an_element_in_doubt_is_said_as_it_is_typed(folder):
+    (folder / "die").touch()
+    stopped = nbflow(folder, "run", "work.py:orders")
+    run_id = newest(folder)
+    assert f"nbflow resolve {run_id} 'charge[" in stopped.stdout
+    assert "charge[0]" not in stopped.stdout
 
 
 def test_what_is_in_doubt_is_said_resolved_and_undone(folder):

@@ -8,8 +8,11 @@ from nbflow.record.failure import recorded
 from nbflow.record.recollection import GONE, Held, Shelf, recollected
 from nbflow.record.recovery import decided, resumed
 from nbflow.record.state import RunState
+from nbflow.record.summary import number_of
 from nbflow.running.drive import shapes
+from nbflow.running.harvest import harvested
 from nbflow.store.kept import Kept, KeptSpan
+from nbflow.worker.effect import receipt_of
 
 KEPT = Kept("", "json", 1, b"1")
 FILE = Kept("ab" * 32, "pandas", 10)
@@ -317,3 +320,15 @@ def test_a_decision_is_kept_though_its_code_changed():
     assert found["is_big"].action == "reuse"
     assert found["is_big"].note == "its code changed, but what it has decided is kept"
     assert (found["clean"].action, found["total"].action) == ("keep", "run")
+
+
+def test_what_only_a_receipt_tells_of_an_element_is_known_by_its_name():
+    flow = ["eu", "us"] >> charge.map(key=str)
+    told = Event("charge", Status.COMPLETED, 1.0, element=1, labels={1: "us"}, kept=KEPT)
+
+    _, state = after(flow)
+    [event] = harvested([receipt_of(1, told)], state)
+    step = state.apply([event]).steps["charge"]
+
+    assert step.called(1) == "charge[us]"
+    assert number_of(step, "us") == 1

@@ -1,0 +1,61 @@
+"""``%flow debug`` in a real kernel, which asks its front end for what to do."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from jupyter_client.manager import start_new_kernel
+
+pytestmark = pytest.mark.timeout(120)
+
+SETUP = """
+%load_ext nbflow
+from nbflow import step
+@step
+def invert(n):
+    inverse = 1 / (n - 2)
+    return inverse
+bad = [1, 2, 3] >> invert.map()
+run = bad.run(raise_on_error=False)
+"""
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def run(client, code, answers=()):
+    """Run a cell, answer what it asks, and give what it printed."""
+    answers, said = iter(answers), []
+    client.execute(code, allow_stdin=True)
+    while True:
+        for channel, channel_name in ((client.stdin_channel, "stdin"),):
+            if channel.msg_ready():
+                client.get_stdin_msg(timeout=1)
+                client.input(next(answers))
+        if not client.iopub_channel.msg_ready():
+            client.iopub_channel.socket.poll(50)
+            continue
+        message = client.get_iopub_msg(timeout=1)
+        content = message["content"]
+        if message["msg_type"] == "stream":
+            said.append(content["text"])
+        elif message["msg_type"] == "error":
+            said.append("\n".join(content["traceback"]))
+        elif message["msg_type"] == "status" and content["execution_state"] == "idle":
+            if message["parent_header"].get("msg_type") == "execute_request":
+                return ANSI.sub("", "".join(said))
+
+
+def test_the_failing_element_can_be_looked_into():
+    manager, client = start_new_kernel()
+    try:
+        run(client, SETUP)
+
+        said = run(client, "%flow debug", ["p (n, 'here')", "q"])
+
+        assert "invert[1] is computed once more, here" in said
+        assert "> 5     inverse = 1 / (n - 2)" in said
+        assert "(2, 'here')" in said
+        assert "3" in run(client, "print(1 + 2)")
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
