@@ -26,8 +26,9 @@ if TYPE_CHECKING:
     from nbflow.running.run import Run
 
 TICK: Final = 0.1
-# How often the report is written anew; and of what the time it takes may at most be this part.
-_REPORT_SECONDS: Final = 2.0
+# How often the report is written anew, without and with a panel in its place; and of what the
+# time it takes may at most be this part.
+_REPORT_SECONDS: Final = (2.0, 10.0)
 _REPORT_SHARE: Final = 0.02
 _WORKERS_SECONDS: Final = 2.0
 
@@ -47,7 +48,8 @@ class Live:
         self.run = run
         self.glance: Glance | None = None
         self._panel: Any = None
-        self._reported = 0.0
+        self._has_panel = False
+        self._reported = time.monotonic()
         self._took = 0.0
         self._asked_at = -_WORKERS_SECONDS
         self._shown = display(framed(run), display_id=True)
@@ -95,7 +97,7 @@ class Live:
     def _report(self) -> None:
         """Write the report anew, so that a notebook that is saved now reads well."""
         now = time.monotonic()
-        if now - self._reported < max(_REPORT_SECONDS, self._took / _REPORT_SHARE):
+        if now - self._reported < max(_REPORT_SECONDS[self._has_panel], self._took / _REPORT_SHARE):
             return
         with suppress(Exception):
             self._shown.update(framed(self.run))
@@ -103,7 +105,9 @@ class Live:
         self._took = self._reported - now
 
     def _answer(self, what: str, name: str) -> dict[str, Any]:
-        if what == "cancel":
+        if what == "here":
+            self._has_panel = True
+        elif what == "cancel":
             threading.Thread(target=self.run.cancel, name="nbflow-stop", daemon=True).start()
         elif what == "sheet" and name in self.run.state.steps:
             return {"sheets": {name: sheet(self.run.state.steps[name])}, "steps": {}}

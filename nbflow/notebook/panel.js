@@ -99,25 +99,37 @@ class Place {
   constructor(story, host, say) {
     this.story = story;
     this.say = say;
-    // Where a report was written anew, what was chosen before is still open.
-    this.chosen = story.chosen ?? null;
+    this.chosen = null;
     this.nodes = new Map();
     this.edges = new Map();
     this.scale = 1;
-    this.root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
-    this.root.replaceChildren();
-    const style = make("style");
-    style.textContent = LOOK;
+    this.style = make("style");
+    this.style.textContent = LOOK;
     this.panel = make("div", "panel");
     this.panel.setAttribute("role", "group");
     this.panel.setAttribute("aria-label", `run of ${story.whole.name}`);
-    this.root.append(style, this.panel);
     this.build();
-    // What is typed here is not meant for the notebook's shortcuts.
-    this.panel.addEventListener("keydown", (event) => event.stopPropagation());
+    // What is typed here is not meant for the notebook, but for saving and the like.
+    this.panel.addEventListener("keydown", (event) => {
+      if (!event.ctrlKey && !event.metaKey) event.stopPropagation();
+    });
+    this.panel.addEventListener("focusin", (event) => (this.focused = event.target));
+    this.panel.addEventListener("focusout", () => {
+      if (this.host.isConnected) this.focused = null;
+    });
+    this.move(host);
     this.show(story.whole);
-    if (this.chosen) this.showSheet();
     this.clock = setInterval(() => this.tick(), 250);
+  }
+
+  // Where the report is written anew, the panel moves there as it is.
+  move(host) {
+    const { scrollLeft, scrollTop } = this.scrolled ?? {};
+    this.host = host;
+    const root = host.shadowRoot ?? host.attachShadow({ mode: "open" });
+    root.replaceChildren(this.style, this.panel);
+    this.view.scrollTo(scrollLeft ?? 0, scrollTop ?? 0);
+    this.focused?.focus({ preventScroll: true });
   }
 
   gone() {
@@ -141,6 +153,9 @@ class Place {
     this.problems = make("div", "problems");
     this.frame = make("div", "frame");
     this.view = make("div", "view");
+    this.view.onscroll = () => {
+      if (this.host.isConnected) this.scrolled = { scrollLeft: this.view.scrollLeft, scrollTop: this.view.scrollTop };
+    };
     this.frame.append(this.view, this.tools());
     this.sheet = make("div", "sheet");
     this.sheet.hidden = true;
@@ -368,7 +383,7 @@ class Place {
   // What was chosen
 
   choose(chosen) {
-    this.chosen = this.story.chosen = chosen;
+    this.chosen = chosen;
     const { members } = this.story.whole;
     if (chosen.name === undefined && members[chosen.key].length === 1) {
       chosen.name = members[chosen.key][0];
@@ -382,7 +397,7 @@ class Place {
   }
 
   close() {
-    this.chosen = this.story.chosen = null;
+    this.chosen = null;
     this.sheet.hidden = true;
     for (const node of this.nodes.values()) node.group.classList.remove("chosen");
   }
@@ -457,15 +472,15 @@ class Place {
 function settle(story, say) {
   const selector = `[data-nbflow-run="${CSS.escape(story.whole.run)}"]`;
   const look = () => {
-    for (const place of story.places) {
-      if (place.host && !place.host.isConnected) place.gone();
-    }
+    const known = [...story.places];
+    const homeless = known.filter((place) => !place.host.isConnected);
     for (const host of document.querySelectorAll(selector)) {
-      if ([...story.places].some((place) => place.host === host)) continue;
-      const place = new Place(story, host, say);
-      place.host = host;
-      story.places.add(place);
+      if (known.some((place) => place.host === host)) continue;
+      const place = homeless.shift();
+      if (place) place.move(host);
+      else story.places.add(new Place(story, host, say));
     }
+    // A cell that was scrolled away, and is not drawn meanwhile, comes back later.
   };
   const watcher = new MutationObserver(look);
   watcher.observe(document.body, { childList: true, subtree: true });

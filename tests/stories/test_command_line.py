@@ -275,6 +275,31 @@ def test_notebook_cells_run_up_to_the_last_that_gives_the_flow_its_value(folder)
     assert "42" in done.stdout
 
 
+def test_runs_a_flow_of_cells_that_are_steps(folder):
+    cells = [
+        "%load_ext nbflow",
+        "%%flow step two\n2",
+        "%%flow step answer\nanswer = two * 21",
+        "raise RuntimeError('beyond the flow')",
+    ]
+    notebook = {
+        "cells": [
+            {"cell_type": "code", "source": each, "metadata": {}, "outputs": []} for each in cells
+        ],
+        "metadata": {},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    import json
+
+    (folder / "cells.ipynb").write_text(json.dumps(notebook))
+
+    done = nbflow(folder, "run", "cells.ipynb:answer")
+
+    assert done.returncode == 0, done.stderr
+    assert "42" in done.stdout
+
+
 def test_help_names_the_commands(folder):
     done = nbflow(folder, "--help")
 

@@ -1,0 +1,121 @@
+"""A real JupyterLab, and a real browser to look at it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Lab:
+    """A JupyterLab that runs, and the folder that it shows."""
+
+    def __init__(self, address: str, root: Path) -> None:
+        self.address = address
+        self.root = root
+
+    def write(self, name: str, cells: list[str], may_fail: tuple[int, ...] = ()) -> None:
+        """Put a notebook there that nobody has executed yet."""
+        made = [nbformat.v4.new_code_cell(each) for each in cells]
+        for number in may_fail:
+            made[number]["metadata"]["tags"] = ["raises-exception"]
+        spec = {"display_name": "Python 3", "language": "python", "name": "python3"}
+        notebook = nbformat.v4.new_notebook(cells=made, metadata={"kernelspec": spec})
+        nbformat.write(notebook, self.root / name)
+
+    def open(self, page: Any, name: str) -> None:
+        """Open a notebook."""
+        page.goto(f"{self.address}/lab/tree/{name}?reset")
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+
+    def run_all(self, page: Any, name: str) -> None:
+        """Open a notebook, and begin to run its cells."""
+        self.open(page, name)
+        # Before the kernel is there, "Run" would ask which one is meant.
+        page.get_by_text("| Idle").wait_for(timeout=60_000)
+        page.get_by_role("menuitem", name="Run", exact=True).click()
+        page.get_by_text("Run All Cells", exact=True).click()
+
+    def saved(self, page: Any, name: str, wanted: str) -> str:
+        """Save a notebook, and give it as it is on disk when it has what is wanted."""
+        page.keyboard.press("Control+s")
+        deadline = time.monotonic() + 30
+        while wanted not in (text := (self.root / name).read_text(encoding="utf-8")):
+            if time.monotonic() > deadline:
+                pytest.fail("the notebook was not saved")
+            time.sleep(0.2)
+        return text
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium")
+    root = tmp_path_factory.mktemp("lab")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folders = {
+        name: str(tmp_path_factory.mktemp(name.lower()))
+        for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR")
+    }
+    server = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
+            *(f"--port={port}", f"--notebook-dir={root}", "--IdentityProvider.token="),
+            "--LabApp.extension_manager=readonly",
+        ],
+        env={**os.environ, **folders},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _until_it_answers(f"http://127.0.0.1:{port}/api/status")
+        yield Lab(f"http://127.0.0.1:{port}", root)
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _until_it_answers(address):
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(address, timeout=2).close()
+            return
+        if time.monotonic() > deadline:
+            pytest.fail("JupyterLab did not start")
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def page():
+    from playwright.sync_api import sync_playwright
+
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=QUIET)
+        yield browser.new_page(viewport={"width": 1280, "height": 3000})
+        browser.close()
