@@ -47,6 +47,8 @@ svg { display: block; }
 `;
 
 const MOST_MEMBERS = 400;
+// So long the kernel may take to hear that the run is to be cancelled, in milliseconds.
+const PATIENCE = 3000;
 
 function make(name, className, text) {
   const found = document.createElement(name);
@@ -86,6 +88,11 @@ class Story {
       face.heardAt = this.at;
     }
     for (const place of this.places) place.show(delta);
+  }
+
+  stops() {
+    this.stopping = true;
+    for (const place of this.places) place.stop.textContent = "stopping; what runs ends first";
   }
 
   elapsed() {
@@ -463,7 +470,7 @@ class Place {
 
   cancel() {
     this.stop.disabled = true;
-    this.stop.textContent = "stopping; what runs ends first";
+    this.stop.textContent = "stopping …";
     this.say({ do: "cancel" });
   }
 }
@@ -506,15 +513,15 @@ function saying(model) {
     if (message.do !== "cancel") return;
     setTimeout(() => {
       const story = stories.get(model);
-      if (!story.heard && !story.whole.head.final) model.widget_manager?.kernel?.interrupt?.();
-    }, 1000);
+      if (!story.stopping && !story.whole.head.final) model.widget_manager?.kernel?.interrupt?.();
+    }, PATIENCE);
   };
 }
 
 function initialize({ model }) {
   const story = storyOf(model);
   model.on("msg:custom", (message) => {
-    if (message.heard) story.heard = true;
+    if (message.heard === "cancel") story.stops();
     if (message.delta) story.take(message.delta);
   });
   const unsettle = settle(story, saying(model));
