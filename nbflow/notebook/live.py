@@ -108,7 +108,7 @@ class Live:
         if what == "here":
             self._has_panel = True
         elif what == "cancel":
-            threading.Thread(target=self.run.cancel, name="nbflow-stop", daemon=True).start()
+            self.run.cancel()
         elif what == "sheet" and name in self.run.state.steps:
             return {"sheets": {name: sheet(self.run.state.steps[name])}, "steps": {}}
         return {}
