@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import builtins
 import dis
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType
@@ -19,6 +20,7 @@ from typing import Any
 from nbflow.errors import FlowError, did_you_mean, quoted
 from nbflow.notebook.reading import is_async, only_called, read_early
 
+_INDENT = 4
 _SAID = frozenset({"print", "display"})
 
 
@@ -97,6 +99,21 @@ class Cell:
         code = self._compiled([], [], self.body)
         return frozenset({*code.co_varnames, *code.co_cellvars})
 
+    def shown(self, inputs: Sequence[str]) -> str:
+        """Write the function as Python, line by line as the cell: what tracebacks show.
+
+        Python looks for the lines of a function from its ``def`` on.
+
+        Parameters
+        ----------
+        inputs
+            The names of its arguments.
+        """
+        first, _, rest = self.source.partition("\n")
+        kind = "async def" if is_async(self.body) else "def"
+        head = f"{kind} {self.name}({', '.join(inputs)}):  {first}"
+        return f"{head}\n{textwrap.indent(rest, ' ' * _INDENT)}"
+
     def only_calls(self, name: str) -> bool:
         """Tell whether a name is only ever called."""
         return only_called(self.body, name)
@@ -117,8 +134,14 @@ class Cell:
             Where all other names are looked up.
         """
         made: dict[str, Any] = {}
+        body = self.body
+        for node in ast.walk(ast.Module(body, [])):
+            # Where `shown` has it, so that what is pointed at is what went wrong.
+            if isinstance(node, (ast.stmt, ast.expr)):
+                node.col_offset += _INDENT
+                node.end_col_offset = (node.end_col_offset or 0) + _INDENT
         # The one statement of this module is the definition.
-        exec(self._module(inputs, captured, self.body), scope, made)  # noqa: S102 - the user's cell
+        exec(self._module(inputs, captured, body), scope, made)  # noqa: S102 - the user's cell
         function: Callable[..., Any] = made[self.name]
         return function
 

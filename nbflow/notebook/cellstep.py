@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nbflow.algebra.flow import Composable, Flow
@@ -64,7 +64,8 @@ def step_of_cell(
             f"variable, such as 'clean'"
         )
     _refuse_magics(shell, body)
-    cell = _cell(shell, name, first, body)
+    # The first line as a comment: Python reads the lines where the notebook has them.
+    cell = Cell(name, f"# {first}\n{body}", f"<cell of {name}>")
     known = dict(names)
     which, before = _identity(shell, body), _made.get(name)
     if before is not None and before.cell == which and known.get(name) is before.flow:
@@ -73,7 +74,7 @@ def step_of_cell(
         known |= {each: value for each, value in before.inputs.items() if each == name}
     inputs, captured = _sorted(cell, known, _named(given.inputs))
     scope = shell.user_ns
-    function = cell.function(inputs, captured, scope)
+    function = _placed(shell, cell, body, inputs).function(inputs, captured, scope)
     if captured:
         function.__kwdefaults__ = {each: known[each] for each in captured}
     made = step(function, **_options(given.options, names))
@@ -83,17 +84,14 @@ def step_of_cell(
     return flow
 
 
-def _cell(shell: Any, name: str, first: str, body: str) -> Cell:
+def _placed(shell: Any, cell: Cell, body: str, inputs: list[str]) -> Cell:
     """Give the cell its place among those of the notebook, so that tracebacks show it."""
     result = getattr(shell.displayhook, "exec_result", None)
     number = getattr(result, "execution_count", None) or shell.execution_count
     raw = getattr(getattr(result, "info", None), "raw_cell", None)
-    # The first line as a comment: Python reads the lines where the notebook has them.
-    source = f"# {first}\n{body}"
     if raw is None or not raw.endswith(body):
-        raw = source
-    file = shell.compile.cache(source, number, raw_code=raw)
-    return Cell(name, source, file)
+        raw = cell.source
+    return replace(cell, file=shell.compile.cache(cell.shown(inputs), number, raw_code=raw))
 
 
 def _identity(shell: Any, body: str) -> str:

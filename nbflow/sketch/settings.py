@@ -11,8 +11,6 @@ from nbflow.sketch.rows import Held
 from nbflow.sketch.sketch import Sketch
 
 _DEFAULTS: Final = Options()
-# An option that is an object of its own, as far as it is told apart without reading it.
-_OBJECT: Final = "…"
 
 
 def options_changed(old: Sketch, new: Sketch, pairs: Mapping[str, str]) -> dict[str, str]:
@@ -62,7 +60,7 @@ def _setting(sketch: Sketch, held: Held) -> Setting:
     """Give what tells an option apart, and what it is in words."""
     if isinstance(held, int):
         sealed = sketch.sealed[held]
-        return blake2b(sealed.data, digest_size=16).hexdigest(), sealed.name or _OBJECT
+        return blake2b(sealed.data, digest_size=16).hexdigest(), sealed.name or sealed.kind
     return repr(held[0]), repr(held[0])
 
 

@@ -76,6 +76,7 @@ def repeated_rows(value: Any, kind: str, columns: int) -> int | None:
         frame = converted(value)
         if "object" in map(str, frame.dtypes):
             return None
-        return int(frame.duplicated().sum())
+        # Often the first column is a key, which says it at once.
+        return 0 if frame.iloc[:, 0].is_unique else int(frame.duplicated().sum())
     except Exception:  # noqa: BLE001 - of a column of a kind that pandas cannot compare
         return None

@@ -59,3 +59,21 @@ def test_the_failing_element_can_be_looked_into():
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
+
+
+def test_the_traceback_of_a_cell_that_is_a_step_shows_its_lines():
+    manager, client = start_new_kernel()
+    try:
+        run(client, "%load_ext nbflow")
+        run(client, "%%flow step raw\n[1, 2]")
+        run(client, "%%flow step bad\ntext = '''a\nb'''\ny = raw[7]\ny")
+
+        for command in ("bad.call()", "%flow run bad"):
+            said = run(client, command)
+
+            assert "----> 4     y = raw[7]" in said, said
+            assert "1 def bad(raw):  # %%flow step bad" in said
+            assert re.search(r"Cell In\[\d+\], line 4", said)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)

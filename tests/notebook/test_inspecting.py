@@ -43,10 +43,14 @@ bad = [1, 2, 3] >> invert.map()
 @pytest.fixture(scope="module")
 def shell():
     shell = InteractiveShell.instance()
+    before = dict(shell.user_ns)
     shell.run_line_magic("load_ext", "nbflow")
     shell.run_cell(DEFINITIONS).raise_error()
     yield shell
     shell.run_line_magic("unload_ext", "nbflow")
+    # The shell is that of all tests of this process.
+    for name in set(shell.user_ns) - set(before):
+        del shell.user_ns[name]
 
 
 def flow(shell, line):

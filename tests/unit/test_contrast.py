@@ -51,7 +51,7 @@ def test_says_how_the_flow_was_changed():
     [
         ({"timeout": 5}, "timeout None → 5.0"),
         ({"fuse": False, "priority": 3}, "fuse True → False, priority 0 → 3"),
-        ({"retry": 3}, "retry None → …"),
+        ({"retry": 3}, "retry None → Retry"),
         ({"when": bool}, "its code changed"),
     ],
 )
