@@ -89,9 +89,11 @@ class Record:
 
     def enter(self, journal: Journal, epoch: int) -> None:
         """Write down what has happened so far, and what happens from now on."""
+        self.epoch = epoch
+        # Not while others wait for what has changed: the journal may have to tell of a loss.
+        journal.hold(self.id, epoch, self._lost)
         with self.changed:
             self.journal = journal
-            self.hold(epoch)
             if self._entering:
                 if self.events:
                     self._write(journal, self.events, None)
