@@ -17,6 +17,7 @@ from nbflow.notebook.steptable import in_order, sheet
 from nbflow.notebook.style import LOOKS, PROBLEMS
 from nbflow.notebook.telling import error, word
 from nbflow.notebook.wording import count, printable
+from nbflow.record.events import Status
 
 if TYPE_CHECKING:
     from nbflow.algebra.flow import Flow
@@ -38,6 +39,8 @@ class Glance:
         What runs, and how it is.
     expected
         How many seconds the run took when it ran before; None if that is not known.
+    place
+        What marks the places on a page where it is shown; the id of the run if left out.
 
     Attributes
     ----------
@@ -47,7 +50,13 @@ class Glance:
         Who works for it, in words.
     """
 
-    def __init__(self, flow: Flow, state: RunState, expected: float | None = None) -> None:
+    def __init__(
+        self,
+        flow: Flow,
+        state: RunState,
+        expected: float | None = None,
+        place: str | None = None,
+    ) -> None:
         self.flow = flow
         self.canvas = Canvas(flow)
         self.expected = expected
@@ -56,7 +65,7 @@ class Glance:
         self._room = _ROOM
         self.whole: dict[str, Any] = {
             "name": printable(state.name, _NAME),
-            "run": state.run_id,
+            "run": state.run_id if place is None else place,
             "svg": self.canvas.svg,
             "looks": looks(),
             "signs": {key.value: look.sign for key, look in LOOKS.items()},
@@ -128,7 +137,9 @@ class Glance:
 
     def _head(self, state: RunState, now: float) -> dict[str, Any]:
         tally = counts(state.steps.values())
-        ended = sum(step.status.final for step in state.steps.values())
+        # What was interrupted or is in doubt goes on, or is tried again.
+        steps = state.steps.values()
+        ended = sum(step.status.final and step.status is not Status.INTERRUPTED for step in steps)
         final = state.status.final
         return {
             "status": state.status.value,

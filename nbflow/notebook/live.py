@@ -52,7 +52,9 @@ class Live:
         self._reported = time.monotonic()
         self._took = 0.0
         self._asked_at = -_WORKERS_SECONDS
-        self._shown = display(framed(run), display_id=True)
+        # It stays, also where the run is taken anew because its cluster was lost.
+        self._place = place_of(run)
+        self._shown = display(framed(run, self._place), display_id=True)
         if panel:
             self._open()
         self._thread = threading.Thread(target=self._follow, name="nbflow-live", daemon=True)
@@ -72,7 +74,7 @@ class Live:
             from nbflow.notebook.panel import Panel
 
             run = self.run
-            self.glance = Glance(run.flow, run.state, seconds_before(run))
+            self.glance = Glance(run.flow, run.state, seconds_before(run), self._place)
             self.glance.look(run.state, time.time())
             self._panel = Panel(lambda: self.glance.whole, self._answer)  # type: ignore[union-attr]
 
@@ -81,7 +83,7 @@ class Live:
             self._tell()
             self._report()
         self._tell()
-        self._shown.update(framed(self.run))
+        self._shown.update(framed(self.run, self._place))
 
     def _tell(self) -> None:
         if self._panel is None or self.glance is None:
@@ -100,7 +102,7 @@ class Live:
         if now - self._reported < max(_REPORT_SECONDS[self._has_panel], self._took / _REPORT_SHARE):
             return
         with suppress(Exception):
-            self._shown.update(framed(self.run))
+            self._shown.update(framed(self.run, self._place))
         self._reported = time.monotonic()
         self._took = self._reported - now
 
@@ -133,12 +135,20 @@ class PanelOf:
         return report(self.run.flow, self.run.state).text
 
 
-def framed(run: Run) -> Framed:
+def place_of(run: Run) -> str:
+    """Name what a panel looks for on a page: a run that has stopped and goes on is another.
+
+    Or else the panel of what it was would take the place of what it is.
+    """
+    return f"{run.id}.{run._record.epoch}"
+
+
+def framed(run: Run, place: str) -> Framed:
     """Give the report of a run, marked so that a panel finds it."""
     made = report(run.flow, run.state)
     if made.deterministic:
         return Framed(made.html, made.text)
-    marked = element("div", Markup(made.html), **{"data-nbflow-run": run.id})
+    marked = element("div", Markup(made.html), **{"data-nbflow-run": place})
     return Framed(marked, made.text)
 
 

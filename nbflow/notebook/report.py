@@ -86,7 +86,8 @@ class Report:
             steps,
             details(self.state, undone=undone, deterministic=deterministic),
         ]
-        return element("div", *parts)
+        # By this mark `nbflow.testing` knows it.
+        return element("div", *parts, **{"data-nbflow": "report"})
 
     def mimebundle(self) -> dict[str, str]:
         """Give the forms that a notebook saves."""

@@ -27,7 +27,7 @@ _PATIENCE_SECONDS: Final = 0.3
 _FRONT_ENDS: Final = ("JPY_SESSION_NAME", "VSCODE_PID", "COLAB_RELEASE_TAG")
 # Of one cell no more runs are shown than these.
 _MOST_OF_CELL: Final = 10
-_of_cell: dict[int, int] = {}
+_of_cell: dict[str, int] = {}
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def watched(run: Run, choice: str | None) -> Iterator[None]:
         return
     from IPython.display import display
 
-    from nbflow.notebook.live import Live, framed
+    from nbflow.notebook.live import Live, framed, place_of
 
     live = None
     if mode == "live" and not run.wait(_PATIENCE_SECONDS):
@@ -60,7 +60,7 @@ def watched(run: Run, choice: str | None) -> Iterator[None]:
         if live is not None:
             live.finish()
         elif run.status.final:
-            display(framed(run))
+            display(framed(run, place_of(run)))
 
 
 def chosen(choice: str | None) -> str | None:
@@ -86,8 +86,8 @@ def chosen(choice: str | None) -> str | None:
     return "live" if has_page and not is_deterministic() else "static"
 
 
-def cell() -> int | None:
-    """Give the number of the cell that a notebook executes; None outside of notebooks."""
+def cell() -> str | None:
+    """Name the execution of a cell that goes on; None outside of notebooks."""
     if "ipykernel" not in sys.modules:
         return None
     from IPython import get_ipython
@@ -95,12 +95,13 @@ def cell() -> int | None:
     shell: Any = get_ipython()
     if shell is None or not hasattr(shell, "kernel"):
         return None
-    return int(shell.execution_count)
+    # Programs that execute notebooks need not count cells.
+    return str(shell.get_parent().get("header", {}).get("msg_id", shell.execution_count))
 
 
 def _has_room(run: Run) -> bool:
     """Count the runs that a cell shows, and say when there are too many."""
-    number = cell() or 0
+    number = cell() or ""
     count = _of_cell[number] = _of_cell.pop(number, 0) + 1
     for old in [each for each in _of_cell if each != number]:
         del _of_cell[old]

@@ -90,7 +90,7 @@ class Run(Inspection):
         self._errors: dict[str, BaseException] = {}
         self._tracebacks: dict[int, TracebackType | None] = {}
         self._noted = False
-        self._shown_in: int | None = None
+        self._shown_in: str | None = None
         self._redriven: Run | None = None
         self._told = threading.Event()
         self._told.set()

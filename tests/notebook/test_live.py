@@ -62,6 +62,19 @@ def test_a_first_look_tells_of_every_figure():
     assert delta["head"]["total"] == 4
 
 
+def test_what_was_interrupted_or_is_in_doubt_has_not_ended():
+    state = begun(ETL).apply(
+        [
+            completed("load", rows(3)),
+            Event("load_2", Status.RUNNING, 101.0, doubts={None: "its worker died"}),
+            Event("clean", Status.RUNNING, 101.0),
+            Event("", Status.INTERRUPTED, 102.0, reason="the kernel died"),
+        ]
+    )
+
+    assert Glance(ETL, state).look(state, 103.0)["head"]["ended"] == 1
+
+
 def test_a_later_look_tells_of_what_has_changed_and_of_nothing_else():
     state = begun(ETL)
     glance = Glance(ETL, state)

@@ -68,7 +68,7 @@ def is_busy(page):
 @pytest.fixture
 def gates(lab):
     yield lambda name: (lab.root / name).touch()
-    for name in ("extract", "clean", "go"):
+    for name in ("extract", "clean", "go", "first", "second", "mended"):
         (lab.root / name).unlink(missing_ok=True)
 
 
@@ -208,3 +208,40 @@ run = flow.submit()""",
     assert not panels.nth(1).locator(".sheet").is_visible()
     # A guard for machines that do much else; 170 ms were measured on one that did.
     assert page.evaluate("window.longest") < 1_000
+
+
+MENDED = """
+%load_ext nbflow
+
+@step
+def slow():
+    until("second" if pathlib.Path("mended").exists() else "first")
+    if not pathlib.Path("mended").exists():
+        raise ValueError("no luck")
+    return 1
+
+flow = (slow.s() >> step(str)).named("mended")
+"""
+
+
+def test_a_run_that_goes_on_has_a_panel_of_its_own(lab, page, gates):
+    lab.write(
+        "resumed.ipynb",
+        [
+            *(BEGIN, MENDED, "run = %flow run flow --no-raise"),
+            "pathlib.Path('mended').touch()",
+            *("run = %flow resume run", "'the' + ' end'"),
+        ],
+    )
+    lab.run_all(page, "resumed.ipynb")
+    heads = page.locator("[data-nbflow-run] .head")
+    until_it_is(page, "slow", "running")
+    gates("first")
+    until_it_is(page, "slow", "failed")
+    until_it_is(page, "slow", "running")
+    # The first one stays as it ended, while the second goes on.
+    assert ["failed" in each for each in heads.all_inner_texts()] == [True, False]
+    gates("second")
+    page.get_by_text("'the end'").wait_for(timeout=60_000)
+    until_it_is(page, "slow", "completed")
+    assert ["completed" in each for each in heads.all_inner_texts()] == [False, True]
