@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
 from IPython.display import display
@@ -31,6 +32,7 @@ TICK: Final = 0.1
 _REPORT_SECONDS: Final = (2.0, 10.0)
 _REPORT_SHARE: Final = 0.02
 _WORKERS_SECONDS: Final = 2.0
+_numbers = count(1)
 
 
 class Live:
@@ -52,8 +54,8 @@ class Live:
         self._reported = time.monotonic()
         self._took = 0.0
         self._asked_at = -_WORKERS_SECONDS
-        # It stays, also where the run is taken anew because its cluster was lost.
-        self._place = place_of(run)
+        # Each place has a panel of its own: a run may be shown twice, or go on another time.
+        self._place = f"{run.id}.{next(_numbers)}"
         self._shown = display(framed(run, self._place), display_id=True)
         if panel:
             self._open()
@@ -135,18 +137,10 @@ class PanelOf:
         return report(self.run.flow, self.run.state).text
 
 
-def place_of(run: Run) -> str:
-    """Name what a panel looks for on a page: a run that has stopped and goes on is another.
-
-    Or else the panel of what it was would take the place of what it is.
-    """
-    return f"{run.id}.{run._record.epoch}"
-
-
-def framed(run: Run, place: str) -> Framed:
-    """Give the report of a run, marked so that a panel finds it."""
+def framed(run: Run, place: str | None = None) -> Framed:
+    """Give the report of a run, marked so that a panel finds its place."""
     made = report(run.flow, run.state)
-    if made.deterministic:
+    if place is None or made.deterministic:
         return Framed(made.html, made.text)
     marked = element("div", Markup(made.html), **{"data-nbflow-run": place})
     return Framed(marked, made.text)

@@ -47,7 +47,7 @@ def watched(run: Run, choice: str | None) -> Iterator[None]:
         return
     from IPython.display import display
 
-    from nbflow.notebook.live import Live, framed, place_of
+    from nbflow.notebook.live import Live, framed
 
     live = None
     if mode == "live" and not run.wait(_PATIENCE_SECONDS):
@@ -60,7 +60,7 @@ def watched(run: Run, choice: str | None) -> Iterator[None]:
         if live is not None:
             live.finish()
         elif run.status.final:
-            display(framed(run, place_of(run)))
+            display(framed(run))
 
 
 def chosen(choice: str | None) -> str | None:

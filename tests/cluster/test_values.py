@@ -165,7 +165,7 @@ def test_params_reach_steps_and_mistakes_are_named() -> None:
         flow.run(params={"strat": 1})
 
 
-@pytest.mark.parametrize("option", ["display", "fail_fast"])
+@pytest.mark.parametrize("option", ["fail_fast"])
 def test_options_of_later_versions_are_refused(option: str) -> None:
     with pytest.raises(nbflow.UnsupportedError, match=option):
         (1 >> double).run(**{option: "x"})

@@ -24,7 +24,7 @@ ELEMENTS = {
     "div", "span", "b", "p", "br", "img", "pre", "details", "summary",
     "table", "thead", "tbody", "tr", "th", "td",
 }  # fmt: skip
-ATTRIBUTES = {"style", "src", "alt", "open", "cellpadding", "cellspacing"}
+ATTRIBUTES = {"style", "src", "alt", "open", "cellpadding", "cellspacing", "data-nbflow"}
 VOID = {"img", "br"}
 
 
