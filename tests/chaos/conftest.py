@@ -11,6 +11,7 @@ import pytest
 from chaos import faults
 from chaos.invariants import check
 from chaos.kernel import PRELOAD, Kernel, NewKernel
+from chaos.nursery import Nursery, forked_workers
 from chaos.shared import shared
 from chaos.stage import Stage
 from distributed import Client
@@ -25,6 +26,12 @@ def _armed() -> Iterator[None]:
     faults.arm()
     yield
     clusters.close_own()
+
+
+@pytest.fixture(autouse=True)
+def _workers_are_forked() -> Iterator[None]:
+    with forked_workers():
+        yield
 
 
 @pytest.fixture
@@ -43,23 +50,19 @@ def cluster(stage: Stage) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
-def _spare_kernels() -> Iterator[dict[bool, Kernel]]:
-    spares: dict[bool, Kernel] = {}
-    yield spares
-    for each in spares.values():
-        each.kill()
+def nursery() -> Iterator[Nursery]:
+    nursery = Nursery()
+    yield nursery
+    nursery.close()
 
 
 @pytest.fixture
-def new_kernel(_spare_kernels: dict[bool, Kernel]) -> Iterator[NewKernel]:
-    """Give kernels; the next one is started while this one is at work."""
+def new_kernel(nursery: Nursery) -> Iterator[NewKernel]:
+    """Give kernels."""
     with ExitStack() as stack:
 
         def new(*, own_cluster: bool) -> Kernel:
-            kernel = _spare_kernels.pop(own_cluster, None) or Kernel(own_cluster)
-            stack.enter_context(kernel)
-            _spare_kernels[own_cluster] = Kernel(own_cluster)
-            return kernel
+            return stack.enter_context(Kernel(nursery, own_cluster))
 
         yield new
 

@@ -20,12 +20,19 @@ from secrets import token_hex
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from chaos import power
+
 from nbflow.journal import database
 from nbflow.store.folder import Folder
 
-# What the writes to the journal are called, among the paths in the store.
+# What the writes to the journal are called, among the paths in the store, and what
+# comes before the path of what is removed.
 COMMIT = "journal commit"
+REMOVAL = "removal of "
+LOSE_POWER = "lose power"
 _PATIENCE = 60.0
+# What is done at each such write, and not only at one.
+_LASTING = ("fail for good", "note")
 
 # How many writes this process has seen that each plan is about.
 _seen: Counter[str] = Counter()
@@ -44,7 +51,8 @@ def plan(folder: str, part: str, when: str, deed: str, nth: int = 1) -> None:
         ``before`` or ``after`` the write.
     deed
         ``kill`` the process, ``hold`` it up until it is let go, or let the write fail:
-        ``fail``, and each one after it too: ``fail for good``.
+        ``fail``, and each one after it too: ``fail for good``. ``lose power`` kills it and
+        leaves of the store what was on the disk. ``note`` only notes each write.
     nth
         At which of such writes of one process, from 1.
     """
@@ -62,6 +70,16 @@ def has_happened(folder: str) -> bool:
     return Path(folder, "fault-done").exists()
 
 
+def where(folder: str) -> str:
+    """Name the write at which it has happened."""
+    return Path(folder, "fault-done").read_text()
+
+
+def noted(folder: str) -> list[str]:
+    """Name the writes that were noted, in order."""
+    return Path(folder, "writes").read_text().splitlines()
+
+
 def let_go(folder: str) -> None:
     """Let whoever is held up go on, and nothing more happen."""
     Path(folder, "fault").unlink(missing_ok=True)
@@ -77,20 +95,26 @@ def _passes(folder: Path, path: str, when: str) -> None:
     if wanted["when"] != when or wanted["part"] not in path:
         return
     _seen[text] += 1
-    for_good = wanted["deed"] == "fail for good"
-    if _seen[text] < wanted["nth"] or (_seen[text] > wanted["nth"] and not for_good):
+    lasts = wanted["deed"] in _LASTING
+    if _seen[text] < wanted["nth"] or (_seen[text] > wanted["nth"] and not lasts):
         return
     try:
-        if for_good:
-            Path(folder, "fault-done").touch()
-        else:
+        if not lasts:
+            # Of several processes, one is first.
             Path(folder, "fault").rename(Path(folder, "fault-done"))
     except FileNotFoundError:
         return
-    _do(folder, wanted["deed"])
+    Path(folder, "fault-done").write_text(path)
+    _do(folder, wanted["deed"], path)
 
 
-def _do(folder: Path, deed: str) -> None:
+def _do(folder: Path, deed: str, path: str) -> None:
+    if deed == "note":
+        with Path(folder, "writes").open("a") as file:
+            file.write(f"{path}\n")
+        return
+    if deed == LOSE_POWER:
+        power.lose()
     if deed == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     if deed == "hold":
@@ -114,6 +138,7 @@ class _Faulty(sqlite3.Connection):
         try:
             _passes(self.folder, COMMIT, "before")
             done = super().execute(sql, *args)
+            power.committed(self)
             _passes(self.folder, COMMIT, "after")
         except OSError as error:
             raise sqlite3.OperationalError("database or disk is full") from error
@@ -124,7 +149,12 @@ def arm() -> None:
     """Let this process look for faults from now on."""
     if getattr(Folder, "armed", False):
         return
-    put, create = Folder.put, Folder.create
+    put, create, remove, remove_tree = (
+        Folder.put,
+        Folder.create,
+        Folder.remove,
+        Folder.remove_tree,
+    )
 
     def put_armed(
         self: Folder,
@@ -150,7 +180,21 @@ def arm() -> None:
         _passes(self.root.parent, path, "after")
         return done
 
+    def remove_armed(self: Folder, path: str) -> bool:
+        _passes(self.root.parent, REMOVAL + path, "before")
+        done = remove(self, path)
+        _passes(self.root.parent, REMOVAL + path, "after")
+        return done
+
+    def remove_tree_armed(self: Folder, folder: str) -> None:
+        if not (self.root / folder).is_dir():
+            return
+        _passes(self.root.parent, REMOVAL + folder, "before")
+        remove_tree(self, folder)
+        _passes(self.root.parent, REMOVAL + folder, "after")
+
     Folder.put, Folder.create = put_armed, create_armed
+    Folder.remove, Folder.remove_tree = remove_armed, remove_tree_armed
     Folder.armed = True
     database.CONNECTION = _Faulty
 

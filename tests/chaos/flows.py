@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from chaos.stage import enter
+from chaos.stage import enter, leave
 
-from nbflow import step
+from nbflow import group, step
 from nbflow.algebra.flow import Flow
 
 # So much makes a result large enough for a file of its own.
@@ -84,6 +84,25 @@ def saga(folder: str, **options: Any) -> Flow:
 
 
 UNDONE = ["undo-ship", "undo-reserve", "undo-charge"]
+
+
+@step
+def settle(x: Any, folder: str) -> Any:
+    """Do what can be undone, and say when it is done."""
+    enter(folder)
+    leave(folder)
+    return x
+
+
+def settlement(folder: str, **options: Any) -> Flow:
+    """Reserve and settle, and close beside it, which is what fails."""
+    undoing = {"compensate": partial(undo, folder)}
+    done = reserve.options(**undoing).s(1, folder=folder)
+    done = done >> settle.options(**undoing, **options).s(folder=folder)
+    return group(done, close.options(fuse=False).s(2, folder=folder))
+
+
+SETTLED = ["settle", "end-settle", "undo-settle", "undo-reserve"]
 
 
 @step(checkpoint=True)

@@ -7,27 +7,28 @@ import json
 import os
 import select
 import signal
-import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, Protocol
 
 import psutil
+from chaos.nursery import Nursery, bear, let_workers_be_forked
 from chaos.stage import Stage
 
 from nbflow.running.cluster import _PRELOAD
 
-TESTS = Path(__file__).parent.parent
 # A worker of a kernel's own cluster looks for faults too.
 PRELOAD = [_PRELOAD, "from chaos.faults import arm; arm()"]
 _PATIENCE = 60.0
+# What is there in a kernel from the beginning; the last ones are imported by the first run.
 _BEGINNING = """
 import os, nbflow
 from nbflow import step
-from chaos import faults, flows
+from chaos import faults, flows, power, stage
 from chaos.kernel import PRELOAD
+import distributed, pandas, pyarrow
+import nbflow.running.launch, nbflow.running.pruning, nbflow.worker.worker
 faults.arm()
 """
 
@@ -41,40 +42,31 @@ class Kernel:
 
     Parameters
     ----------
+    nursery
+        Where it is forked.
     own_cluster
         Whether it starts a cluster of its own, which dies with it.
 
     Examples
     --------
-    >>> with Kernel() as kernel:
+    >>> with Kernel(nursery) as kernel:
     ...     kernel.cell("1 + 1")
     2
     """
 
-    def __init__(self, own_cluster: bool = False) -> None:
-        self._answers, theirs = os.pipe()
-        path = os.pathsep.join(filter(None, [str(TESTS), os.environ.get("PYTHONPATH", "")]))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "chaos.kernel", str(theirs)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-            pass_fds=[theirs],
-            start_new_session=True,
-            text=True,
-        )
-        os.close(theirs)
+    def __init__(self, nursery: Nursery, own_cluster: bool = False) -> None:
+        orders, self._orders = os.pipe()
+        self._answers, answers = os.pipe()
+        self.pid = nursery.fork(orders, answers)
+        self._process = psutil.Process(self.pid)
+        os.close(orders)
+        os.close(answers)
         self._heard = b""
         self._waiting = 0
         self.has_own_cluster = own_cluster
-        # Not waited for: it begins while other tests run.
-        self.begin(_BEGINNING)
         if own_cluster:
+            # Not waited for: it begins while other tests run.
             self.begin("c = nbflow.connect(n_workers=2, threads_per_worker=1, preload=PRELOAD)")
-
-    @property
-    def pid(self) -> int:
-        return self.process.pid
 
     def begin(self, code: str, **names: Any) -> None:
         """Hand over a cell, and return at once.
@@ -84,9 +76,7 @@ class Kernel:
         names
             What the code uses, as plain values.
         """
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"code": code, "names": names}) + "\n")
-        self.process.stdin.flush()
+        os.write(self._orders, json.dumps({"code": code, "names": names}).encode() + b"\n")
         self._waiting += 1
 
     def answer(self) -> Any:
@@ -133,29 +123,28 @@ class Kernel:
         """Send what the stop button sends, to the whole group as Jupyter does."""
         os.killpg(self.pid, signal.SIGINT)
 
+    def send(self, number: int) -> None:
+        """Send a signal to the process alone."""
+        self._process.send_signal(number)
+
     def wait(self) -> None:
         """Wait until the process has died, however that is."""
-        self.process.wait(_PATIENCE)
+        _wait_for_the_end(self._process)
 
     def kill(self) -> None:
         """Kill it, and wait until its own workers have died too."""
-        children = []
         with suppress(psutil.NoSuchProcess):
-            children = psutil.Process(self.pid).children(recursive=True)
-        with suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGKILL)
-        self.process.wait(_PATIENCE)
-        deadline = time.monotonic() + _PATIENCE
-        for each in children:
-            while is_alive(each):
-                assert time.monotonic() < deadline, f"{each} outlives its kernel"
-                time.sleep(0.005)
+            family = [self._process, *self._process.children(recursive=True)]
+            self._process.kill()
+            for each in family:
+                _wait_for_the_end(each)
 
     def __enter__(self) -> Kernel:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        os.close(self._orders)
         os.close(self._answers)
 
 
@@ -174,10 +163,18 @@ def is_alive(process: psutil.Process) -> bool:
         return False
 
 
+def _wait_for_the_end(process: psutil.Process) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while is_alive(process):
+        assert time.monotonic() < deadline, f"{process} does not end"
+        time.sleep(0.005)
+
+
 def _serve(answers: int) -> None:
     """Run cells until there are none any more."""
     import __main__
 
+    let_workers_be_forked()
     space = __main__.__dict__
     for line in sys.stdin:
         order = json.loads(line)
@@ -200,5 +197,5 @@ def _run(code: str, space: dict[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    os.set_inheritable(int(sys.argv[1]), False)
-    _serve(int(sys.argv[1]))
+    exec(_BEGINNING)
+    bear(int(sys.argv[1]), _serve)

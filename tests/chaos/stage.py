@@ -7,9 +7,11 @@ that is shut holds a step in the middle, until the test opens it.
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from nbflow.running.history import loaded
 
 # Longer than anything here takes, and shorter than the time-out of a test.
 PATIENCE = 20.0
+_ANSWER = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,22 +142,31 @@ class Stage:
         """Make a file, which somebody waits for."""
         Path(self.folder, name).touch()
 
+    def say(self, text: str) -> None:
+        """Let it be known what a kernel has said."""
+        Path(self.folder, "said").write_text(text)
+
     def said(self) -> str:
-        """Give what a kernel has said into the file of the name."""
+        """Give what a kernel has said."""
         return Path(self.folder, "said").read_text()
 
     def until_idle(self, client: Client) -> None:
         """Wait until no thread of a cluster computes anything, known to its scheduler or not."""
-        self.wait(
-            lambda: not any(client.run(_busy, on_error="ignore").values()),
-            "the end of all computing",
-        )
+        self.wait(lambda: not any(_told(client, _busy, unless=1)), "the end of all computing")
 
     # What was written down
 
     def run_ids(self) -> list[str]:
         """Give the ids of the runs in the journal, the oldest first."""
         return [str(each) for each in nbflow.runs(self.store).id.tolist()[::-1]]
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep the journal locked, so that nobody else is in the middle of writing to it."""
+        with closing(sqlite3.connect(f"{self.store}/journal.sqlite", isolation_level=None)) as held:
+            held.execute("PRAGMA busy_timeout = 20000")
+            held.execute("BEGIN IMMEDIATE")
+            yield
 
     def load(self, run_id: str | None = None) -> nbflow.Run:
         """Give a run as a new process would see it; without an id the only one."""
@@ -183,7 +195,21 @@ class Stage:
 
     def until_waiting(self, client: Client) -> None:
         """Wait until a copy of a task has seen that another one is at work, and waits for it."""
-        self.wait(lambda: any(client.run(_waiting, on_error="ignore").values()), "a second copy")
+        self.wait(lambda: self.is_waiting(client), "a second copy")
+
+    def is_waiting(self, client: Client) -> bool:
+        """Tell whether a task on a cluster waits, and holds no slot meanwhile."""
+        return any(_told(client, _waiting, unless=0))
+
+
+def _told(client: Client, question: Callable[..., int], unless: int) -> list[int]:
+    """Ask all workers of a cluster, or give what is assumed unless they answer in time."""
+    try:
+        answers = client.sync(client._run, question, on_error="ignore", callback_timeout=_ANSWER)
+    except TimeoutError:
+        # Dask waits for half a minute for one that has just died.
+        return [unless]
+    return list(answers.values())
 
 
 def _waiting(dask_worker: Any) -> int:
@@ -199,12 +225,7 @@ def enter(folder: str) -> None:
     here = nbflow.context()
     name = f"undo-{here.step}" if here.undoing else here.step
     element = "-" if here.element is None else here.element
-    line = f"{name} {element} {here.attempt} {here.idempotency_key} {os.getpid()}\n"
-    file = os.open(f"{folder}/ledger", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-    try:
-        os.write(file, line.encode())
-    finally:
-        os.close(file)
+    _write_down(folder, name)
     if os.path.exists(f"{folder}/pace"):
         time.sleep(float(Path(folder, "pace").read_text()))
     gates = [f"{folder}/shut-{name}", f"{folder}/shut-{name}[{element}]"]
@@ -216,3 +237,19 @@ def enter(folder: str) -> None:
         except FileNotFoundError:
             continue
         raise ValueError(f"{name} is spoilt")
+
+
+def leave(folder: str) -> None:
+    """Write down in a step that it has done what it does."""
+    _write_down(folder, f"end-{nbflow.context().step}")
+
+
+def _write_down(folder: str, name: str) -> None:
+    here = nbflow.context()
+    element = "-" if here.element is None else here.element
+    line = f"{name} {element} {here.attempt} {here.idempotency_key} {os.getpid()}\n"
+    file = os.open(f"{folder}/ledger", os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
+    try:
+        os.write(file, line.encode())
+    finally:
+        os.close(file)

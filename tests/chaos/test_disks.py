@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 import pytest
 from chaos import faults
 from chaos.flows import PAID, extract, merge, payment, prepare
+from chaos.invariants import check
 from chaos.kernel import Kernel
 from chaos.matrix import row
 from chaos.stage import Stage
@@ -181,18 +184,12 @@ def test_on_a_small_disk_what_cannot_be_kept_is_said_and_a_resume_works(
     assert "the disk is full" in run.log("large")
 
 
-def lock_of(store: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(f"{store}/journal.sqlite", isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
-    return connection
-
-
 @row("40-M8")
 def test_a_journal_that_is_locked_for_a_moment_is_waited_for(cluster: Client, stage: Stage) -> None:
     stage.shut("charge")
     run = payment(stage.folder).submit(store=stage.store)
     stage.until("charge")
-    with closing(lock_of(stage.store)):
+    with stage.locked():
         stage.open()
         stage.until("notify")
         assert not run.wait(0.5)
@@ -209,7 +206,7 @@ def test_a_journal_that_stays_locked_stops_the_run_and_no_event_is_lost(
     run = payment(stage.folder).submit(store=stage.store)
     stage.until("charge")
     stage.until_written("prepare", "completed")
-    with closing(lock_of(stage.store)):
+    with stage.locked():
         stage.open()
         assert run.wait(30)
         assert run.status == "interrupted"
@@ -391,6 +388,50 @@ def test_a_journal_of_a_later_version_is_neither_read_nor_written(
         with pytest.raises(nbflow.StoreError, match="has version 99 of its tables"):
             refused()
     assert stage.counts() == ONCE
+
+
+def frames_of(log: Path) -> list[int]:
+    """Give the lengths of a log of SQLite after its header and after each page in it."""
+    page = int.from_bytes(log.read_bytes()[8:12], "big")
+    return list(range(32, log.stat().st_size + 1, 24 + page))
+
+
+@row("42-M7")
+def test_a_journal_whose_end_never_reached_the_disk_is_whole_up_to_there(
+    foreign_kernel: Kernel,
+    cluster: Client,
+    stage: Stage,
+    tmp_path_factory: pytest.TempPathFactory,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    foreign_kernel.cell("run = flows.payment(folder).submit(store=store)")
+    assert foreign_kernel.cell("run.result(30)") == PAID
+    # Killed, so that what was written is still in the log.
+    foreign_kernel.kill()
+    stage.until_idle(cluster)
+    frames = frames_of(Path(stage.store, "journal.sqlite-wal"))
+    # After each page as a whole, and within it.
+    lengths = [each - cut for each in frames[1:] for cut in (700, 0)]
+    found: list[str] = []
+    for number, length in enumerate(lengths):
+        copy = Stage(tmp_path_factory.mktemp(f"cut-{number}"))
+        shutil.copytree(stage.store, copy.store, ignore=shutil.ignore_patterns("*-shm"))
+        os.truncate(f"{copy.store}/journal.sqlite-wal", length)
+        check(copy)
+        run = copy.load() if copy.run_ids() else None
+        status = "none" if run is None else str(run.state.steps["charge"].status)
+        if run is not None and status not in found and run.status == "interrupted":
+            # What is missing there is found where its worker has left it.
+            assert run.resume().result(30) == PAID
+        found.append(status)
+    # Once it has been so, it is so with all that was written later too.
+    order = ["none", "pending", "running", "completed"]
+    assert found == sorted(found, key=order.index)
+    assert {found[0], found[-1]} == {"none", "completed"}
+    assert stage.counts()["charge"] == 1
+    assert stage.counts()["notify"] == 1
+    with capsys.disabled():
+        print(f"\na log of {len(frames) - 1} pages, cut {len(lengths)} times: {Counter(found)}")
 
 
 @row("44-M4")

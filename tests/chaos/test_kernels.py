@@ -115,7 +115,9 @@ def test_an_owner_that_was_paused_writes_nothing_when_it_wakes(
     stage.shut("charge")
     kernel.cell(SHORT_LEASE + SUBMIT)
     stage.until("charge")
-    os.kill(kernel.pid, signal.SIGSTOP)
+    # Not in the middle of a commit, which would keep all others out.
+    with stage.locked():
+        kernel.send(signal.SIGSTOP)
     journal, [run_id] = Journal.at(stage.store), stage.run_ids()
     stage.wait(lambda: (journal.entry(run_id).expires or 0) < time.time(), "the end of the lease")
     run = stage.load().resume()
@@ -123,7 +125,7 @@ def test_an_owner_that_was_paused_writes_nothing_when_it_wakes(
     stage.open()
     assert (run.result(30), stage.counts()) == (PAID, ONCE)
     written = len(journal.batches(run_id))
-    os.kill(kernel.pid, signal.SIGCONT)
+    kernel.send(signal.SIGCONT)
     status, reason = kernel.cell("run.wait(40); str(run.status), run.state.reason")
     assert status == "interrupted"
     assert "was taken over" in reason

@@ -57,6 +57,7 @@ def test_an_etl_that_is_killed_at_thirty_random_moments_always_ends_the_same(
         victim = chosen.choice(["kernel", "worker"])
         calls, instant = chosen.randrange(CALLS), chosen.random()
         address = cluster.scheduler.address
+        pids = sorted(cluster.run(os.getpid).values())
         child = kernel.cell(START, folder=stage.folder, store=stage.store, address=address)
         # At some call, and a moment after it.
         stage.wait(lambda s=stage, n=calls: len(s.lines()) >= n, f"call {calls}")
@@ -64,7 +65,6 @@ def test_an_etl_that_is_killed_at_thirty_random_moments_always_ends_the_same(
         if victim == "kernel":
             os.kill(child, signal.SIGKILL)
         else:
-            pids = sorted(cluster.run(os.getpid, on_error="ignore").values())
             # The one that has made the call, so that it is mostly in the middle of it.
             pid = stage.lines()[calls - 1].pid if calls else chosen.choice(pids)
             with suppress(ProcessLookupError):
