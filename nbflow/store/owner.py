@@ -21,7 +21,8 @@ class Owner:
     host, boot
         The machine, and which start of it.
     pid, began
-        The process and when it began, in seconds since the epoch; a pid is used again.
+        The process and when it began, in seconds since the start of the machine, or since
+        the epoch where the system says only that; a pid is used again.
     nonce
         What is drawn anew by each process, and after each fork.
 
@@ -70,7 +71,7 @@ class Owner:
             if process.status() == psutil.STATUS_ZOMBIE:
                 return False
             # What the system says of the start differs in the last digits by reader.
-            return bool(abs(process.create_time() - self.began) < 1.0)
+            return abs(_began(process) - self.began) < 1.0
         except psutil.NoSuchProcess:
             return False
         except psutil.Error:
@@ -82,8 +83,18 @@ class Owner:
 
 @cache
 def _owner(pid: int) -> Owner:
-    began = psutil.Process(pid).create_time()
+    began = _began(psutil.Process(pid))
     return Owner(socket.gethostname(), _boot(), pid, began, uuid4().hex[:12])
+
+
+def _began(process: psutil.Process) -> float:
+    """Say when a process began, by a clock that nobody sets, if there is one."""
+    try:
+        about = Path(f"/proc/{process.pid}/stat").read_text(encoding="utf-8", errors="replace")
+        # The name of the program, in brackets, may hold anything.
+        return int(about.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return float(process.create_time())
 
 
 def _boot() -> str:

@@ -32,11 +32,6 @@ clocks.obey(folder)
 journal._known[Path(os.path.realpath(store))] = journal.Journal(store, beat=0.1)
 clock.LOOK_SECONDS = 0.1
 """
-PSUTIL = pytest.mark.xfail(
-    strict=True,
-    reason="psutil reckons when a process began from the clock on the wall, so that each "
-    "process that lives is taken for dead when the clock was set",
-)
 
 
 @pytest.fixture
@@ -57,7 +52,6 @@ def kernels(new_kernel: NewKernel, fragile: Client, clock: Clock, stage: Stage) 
     return found
 
 
-@PSUTIL
 @JUMPS
 @row("36-M4")
 def test_a_run_stays_with_its_owner_when_the_clock_is_set(
@@ -83,7 +77,6 @@ def test_a_run_stays_with_its_owner_when_the_clock_is_set(
     assert stage.counts() == ONCE
 
 
-@PSUTIL
 @JUMPS
 @row("36-M4")
 def test_an_effect_at_work_is_not_begun_once_more_when_the_clock_is_set(
