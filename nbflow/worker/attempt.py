@@ -218,7 +218,7 @@ class Attempts:
             try:
                 outcome = self._tried(work, name, attempt, options, call, begin)
             except TakenError:
-                effects.pause(name)
+                effects.pause()
                 found = effects.found(key, name, options, given)
                 continue
             if not claimed:

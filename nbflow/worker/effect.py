@@ -18,7 +18,6 @@ from typing import Any
 
 from nbflow.algebra.absence import Absent
 from nbflow.algebra.calling import invoke
-from nbflow.algebra.context import Stop
 from nbflow.algebra.options import Options
 from nbflow.errors import RunCancelledError, StoreError, quoted
 from nbflow.record.events import Event, Status
@@ -65,15 +64,12 @@ class Effects:
         Which time the run is driven; what failed in an earlier one is tried again.
     worker
         The address of the worker.
-    stop
-        Tells whether the run was cancelled.
     """
 
-    def __init__(self, evidence: Evidence, epoch: int, worker: str, stop: Stop) -> None:
+    def __init__(self, evidence: Evidence, epoch: int, worker: str) -> None:
         self.evidence = evidence
         self.epoch = epoch
         self.worker = worker
-        self.stop = stop
         self.token = uuid.uuid4().hex
         self._stack = ExitStack()
         # The last attempt of each effect that was taken over from another copy.
@@ -117,8 +113,6 @@ class Effects:
 
         Raises
         ------
-        RunCancelledError
-            If the run was cancelled while another copy was waited for.
         StoreError
             If the store cannot be read.
         """
@@ -132,7 +126,7 @@ class Effects:
             last = claims[-1]
             receipt = self.evidence.receipt(key, last.attempt)
             if receipt is None and self._is_at_work(last):
-                self.pause(name)
+                self.pause()
                 continue
             # It may have come between the two looks.
             receipt = receipt or self.evidence.receipt(key, last.attempt)
@@ -146,18 +140,11 @@ class Effects:
             return claim.token in _at_work and claim.token != self.token
         return self.evidence.is_alive(claim)
 
-    def pause(self, name: str) -> None:
+    def pause(self) -> None:
         """Let another copy, which was first, go on for a moment.
 
-        Raises
-        ------
-        RunCancelledError
-            If the run was cancelled meanwhile.
+        Also where the run was cancelled: what is done there is to be known, and undone.
         """
-        if self.stop():
-            raise RunCancelledError(
-                f"the run was cancelled while step {quoted(name)} waited for another copy of itself"
-            )
         with waiting():
             time.sleep(_LOOK_SECONDS)
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from distributed import get_worker
 
-from nbflow.algebra.context import Stop
 from nbflow.errors import StoreError, quoted
 from nbflow.planning.order import Keeping, Order
 from nbflow.record.events import Event
@@ -44,12 +43,11 @@ class Vault:
         Tells of all that has happened so far.
     """
 
-    def __init__(self, order: Order, stop: Stop) -> None:
+    def __init__(self, order: Order) -> None:
         self.order = order
         self.left: list[Event] = []
         self.keeper: Keeper | None = None
         self.flush: Callable[[], None] = _nothing
-        self._stop = stop
         self._stack = ExitStack()
         self._effects: Effects | None = None
         self._number = 0
@@ -63,7 +61,7 @@ class Vault:
         store = keeping.evidence.store
         self._store = store
         # Here, for other threads of the worker do not know which one it is.
-        fresh = Effects(keeping.evidence, keeping.epoch, get_worker().address, self._stop)
+        fresh = Effects(keeping.evidence, keeping.epoch, get_worker().address)
         self._effects = self._stack.enter_context(fresh)
         try:
             _check(store, keeping.store_id)

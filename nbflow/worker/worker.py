@@ -83,7 +83,7 @@ def _computed(order: Parcel, inputs: tuple[Any, ...], trial: Trial | None) -> En
     stop = partial(is_cancelled, opened.run)
     every_level = opened.sender != here()
     with ExitStack() as stack:
-        vault = stack.enter_context(Vault(opened, stop))
+        vault = stack.enter_context(Vault(opened))
         results = Results([each for each in inputs if isinstance(each, Envelope)], vault.shelf)
         recorder = stack.enter_context(Recorder(opened.topic, opened.run, vault.leave))
         vault.flush = recorder.flush

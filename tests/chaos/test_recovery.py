@@ -276,11 +276,6 @@ def test_what_outlived_its_kernel_ends_before_it_is_undone(
     assert stage.counts()["settle"] == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a copy that waits for another one fails when its run is cancelled, so that what "
-    "the other one does is neither undone nor in doubt",
-)
 @row("52-M10")
 def test_what_outlived_its_kernel_is_undone_or_in_doubt_when_its_run_is_cancelled(
     foreign_kernel: Kernel, cluster: Client, stage: Stage
