@@ -149,7 +149,6 @@ def _run(given: argparse.Namespace) -> int:
     steps = counted(len(flow), "step")
     print(f"{flow.name}: {steps}, run {run.id}{waits}", flush=True)
     wait_for_end(run)
-    run.wait_for_handlers()
     _print_outcome(run)
     _write_report(run, given)
     return 0 if run.status == "completed" else 1
@@ -200,7 +199,6 @@ def _resume(given: argparse.Namespace) -> int:
         checkpoint=checkpoint_of(given),
     )
     wait_for_end(run)
-    run.wait_for_handlers()
     _print_outcome(run)
     _write_report(run, given)
     return 0 if run.status == "completed" else 1

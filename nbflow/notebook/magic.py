@@ -40,6 +40,7 @@ from nbflow.notebook.wording import listed
 from nbflow.record.events import Status
 from nbflow.running import history
 from nbflow.running.drive import Drive
+from nbflow.running.interrupts import held_back
 from nbflow.running.launch import wait_for_end
 from nbflow.running.run import Run, last_run
 
@@ -98,15 +99,16 @@ class FlowMagics(Magics):
         flow = _flow_named(given.flow, names)
         inputs = [lines.value_or_text(text, names) for text in given.inputs]
         policy = checkpoint_of(given)
-        started = flow.submit(
-            *inputs,
-            params=dict(given.param),
-            cluster=given.cluster,
-            store=given.store,
-            key=given.key,
-            checkpoint="auto" if policy is None else policy,
-        )
-        return _ended(started, given)
+        with held_back():
+            started = flow.submit(
+                *inputs,
+                params=dict(given.param),
+                cluster=given.cluster,
+                store=given.store,
+                key=given.key,
+                checkpoint="auto" if policy is None else policy,
+            )
+            return _ended(started, given)
 
     def _runs(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Any:
         del names
@@ -120,20 +122,24 @@ class FlowMagics(Magics):
         __tracebackhide__ = True
         run = _run_named(given.run, names, given.store)
         flow = None if given.flow is None else _flow_named(given.flow, names)
-        resumed = run.resume(
-            flow,
-            cluster=given.cluster,
-            renamed=renamed_of(given, run.state.steps, None if flow is None else flow.steps),
-            force=given.force,
-            checkpoint=checkpoint_of(given),
-        )
-        return _ended(resumed, given)
+        renamed = renamed_of(given, run.state.steps, None if flow is None else flow.steps)
+        with held_back():
+            resumed = run.resume(
+                flow,
+                cluster=given.cluster,
+                renamed=renamed,
+                force=given.force,
+                checkpoint=checkpoint_of(given),
+            )
+            return _ended(resumed, given)
 
     def _undo(self, given: argparse.Namespace, names: Mapping[str, Any]) -> Run:
-        undone = _run_named(given.run, names, given.store).undo(cluster=given.cluster)
-        if given.no_wait:
-            return undone
-        wait_for_end(undone)
+        done = _run_named(given.run, names, given.store)
+        with held_back():
+            undone = done.undo(cluster=given.cluster)
+            if given.no_wait:
+                return undone
+            wait_for_end(undone)
         if undone.status != Status.COMPENSATED and not given.no_raise:
             display(undone)
             raise RunError(
@@ -260,7 +266,6 @@ def _ended(started: Run, given: argparse.Namespace) -> Run:
         return started
     with watched(started, "auto"):
         wait_for_end(started)
-        started.wait_for_handlers()
     if not given.no_raise and started.status != "completed":
         if started._shown_in is None:
             display(started)

@@ -34,6 +34,7 @@ from nbflow.running.clock import watch
 from nbflow.running.cluster import current_client
 from nbflow.running.drive import Drive, shapes
 from nbflow.running.history import held, loaded
+from nbflow.running.interrupts import held_back, let_through
 from nbflow.running.run import Run, new_run_id, remember
 from nbflow.sketch.bodies import body_written
 from nbflow.sketch.sketch import Sketch
@@ -42,17 +43,15 @@ from nbflow.store.owner import Owner
 # So long after an interrupt a second one cancels the run.
 _SECOND_THOUGHTS_SECONDS = 1.0
 _OPTIONS = (
-    *(
-        "params",
-        "cluster",
-        "raise_on_error",
-        "display",
-        "store",
-        "key",
-        "checkpoint",
-        "at",
-        "after",
-    ),
+    "params",
+    "cluster",
+    "raise_on_error",
+    "display",
+    "store",
+    "key",
+    "checkpoint",
+    "at",
+    "after",
 )
 _LATER = ("fail_fast",)
 _LONGEST_KEY = 1_000
@@ -138,7 +137,8 @@ def submit(
         if known is not None:
             return _existing(known, Sketch.of(ready, bound, inputs), archive, cluster)
     request = _Request(ready, inputs, bound, cluster, archive, policy, key, due)
-    return _started(request) if due is None else _waiting(request)
+    with held_back():
+        return _started(request) if due is None else _waiting(request)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +169,9 @@ class _Request:
 
 def _started(request: _Request) -> Run:
     archive, topology = request.archive, request.flow.topology
-    client, state = current_client(request.cluster), request.planned()
+    with let_through():
+        client = current_client(request.cluster)
+    state = request.planned()
     late, policy, kept = request.can_be_entered_late, request.policy, None
     journal = None if archive is None or late else archive.journal
     record = Record(state, journal, entering=late)
@@ -187,6 +189,8 @@ def _started(request: _Request) -> Run:
             sketch, found = _entered(request, state, archive)
         except BaseException:
             drive.give_up()
+            # Whoever was interrupted does not know whether it was written down after all.
+            archive.journal.release(state.run_id, 1)
             raise
         if found.id != state.run_id:
             return _existing(found, sketch, archive, request.cluster)
@@ -350,10 +354,10 @@ def run(
     from nbflow.notebook.watching import chosen, watched
 
     chosen(display)
-    started = submit(flow, *inputs, **options)
-    with watched(started, display):
-        wait_for_end(started)
-        started.wait_for_handlers()
+    with held_back():
+        started = submit(flow, *inputs, **options)
+        with watched(started, display):
+            wait_for_end(started)
     if raise_on_error:
         started.raise_for_error()
     return started
@@ -380,7 +384,7 @@ async def arun(
 
 
 def wait_for_end(started: Run) -> None:
-    """Wait for a run; an interrupt ends the waiting, and not the run.
+    """Wait for a run and its handlers; an interrupt ends the waiting, and not the run.
 
     Raises
     ------
@@ -388,21 +392,25 @@ def wait_for_end(started: Run) -> None:
         Saying that the run goes on, and where it is found.
     """
     __tracebackhide__ = True
-    try:
-        started.wait()
-    except KeyboardInterrupt:
-        said = f"stopped waiting; run {quoted(started.id)} goes on"
-        sys.stderr.write(f"{said} (interrupt once more to cancel it)\n")
-    else:
-        return
-    try:
-        started.wait(_SECOND_THOUGHTS_SECONDS)
-    except KeyboardInterrupt:
-        started.cancel()
-        raise KeyboardInterrupt(f"run {quoted(started.id)} was cancelled") from None
-    raise KeyboardInterrupt(
-        f"stopped waiting; run {quoted(started.id)} goes on, and nbflow.last_run() is it"
-    ) from None
+    with held_back():
+        try:
+            with let_through():
+                started.wait()
+                started.wait_for_handlers()
+        except KeyboardInterrupt:
+            said = f"stopped waiting; run {quoted(started.id)} goes on"
+            sys.stderr.write(f"{said} (interrupt once more to cancel it)\n")
+        else:
+            return
+        try:
+            with let_through():
+                started.wait(_SECOND_THOUGHTS_SECONDS)
+        except KeyboardInterrupt:
+            started.cancel()
+            raise KeyboardInterrupt(f"run {quoted(started.id)} was cancelled") from None
+        raise KeyboardInterrupt(
+            f"stopped waiting; run {quoted(started.id)} goes on, and nbflow.last_run() is it"
+        ) from None
 
 
 def _refuse(later: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from nbflow.running.cluster import current_client
 from nbflow.running.drive import Drive
 from nbflow.running.harvest import harvested
 from nbflow.running.history import latest_sketch, recorded_state
+from nbflow.running.interrupts import held_back, let_through
 from nbflow.running.run import Run, remember
 from nbflow.running.showing import show
 from nbflow.sketch.difference import compared
@@ -55,7 +56,7 @@ def resume(
     checkpoint: bool | str | None,
 ) -> Run:
     """Go on with a run; see `nbflow.running.run.Run.resume`."""
-    with _one_at_a_time:
+    with held_back(), _one_at_a_time:
         return _resume(run, flow, cluster, renamed, checkpoint, force=force)
 
 
@@ -132,7 +133,8 @@ def _driven(
     record: Record, archive: Archive, now: Now, cluster: Any, checkpoint: bool | str
 ) -> Drive:
     topology, known_by = now.flow.topology, origin(archive, record.id)
-    client = current_client(cluster)
+    with let_through():
+        client = current_client(cluster)
     return Drive(topology, now.params, client, record, archive, checkpoint, known_by)
 
 
@@ -144,20 +146,21 @@ def undo(run: Run, cluster: Any) -> Run:
         raise RunError(f"run {quoted(run.id)} is undone already")
     archive = _archive(run)
     now = Now.of(run, None, {})
-    entry = archive.journal.take(run.id, Owner.here())
-    try:
-        record = _taken_up(archive, entry)
-        drive = _driven(record, archive, now, cluster, "auto")
-        if record.state.rollback is None:
-            drive.roll_back(Status.COMPENSATED)
-        else:
-            _go_on_undoing(drive)
-    except BaseException:
-        archive.journal.release(run.id, entry.epoch)
-        raise
-    undone = Run(record, now.params, flow=now.flow, drive=drive, archive=archive)
-    remember(undone)
-    return undone
+    with held_back():
+        entry = archive.journal.take(run.id, Owner.here())
+        try:
+            record = _taken_up(archive, entry)
+            drive = _driven(record, archive, now, cluster, "auto")
+            if record.state.rollback is None:
+                drive.roll_back(Status.COMPENSATED)
+            else:
+                _go_on_undoing(drive)
+        except BaseException:
+            archive.journal.release(run.id, entry.epoch)
+            raise
+        undone = Run(record, now.params, flow=now.flow, drive=drive, archive=archive)
+        remember(undone)
+        return undone
 
 
 def _go_on_undoing(drive: Drive) -> None:

@@ -8,6 +8,7 @@ comes first.
 from __future__ import annotations
 
 import errno
+import functools
 import json
 import os
 import signal
@@ -156,6 +157,7 @@ def arm() -> None:
         Folder.remove_tree,
     )
 
+    @functools.wraps(put)
     def put_armed(
         self: Folder,
         chunks: Sequence[Any],
@@ -174,18 +176,21 @@ def arm() -> None:
         put(self, chunks, named_armed, durable=durable)
         _passes(self.root.parent, path, "after")
 
+    @functools.wraps(create)
     def create_armed(self: Folder, path: str, data: bytes) -> bool:
         _passes(self.root.parent, path, "before")
         done = create(self, path, data)
         _passes(self.root.parent, path, "after")
         return done
 
+    @functools.wraps(remove)
     def remove_armed(self: Folder, path: str) -> bool:
         _passes(self.root.parent, REMOVAL + path, "before")
         done = remove(self, path)
         _passes(self.root.parent, REMOVAL + path, "after")
         return done
 
+    @functools.wraps(remove_tree)
     def remove_tree_armed(self: Folder, folder: str) -> None:
         if not (self.root / folder).is_dir():
             return
