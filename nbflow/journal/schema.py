@@ -82,12 +82,19 @@ def is_begun(path: Path) -> bool:
         try:
             ((application,),) = connection.execute("PRAGMA application_id")
         except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_CORRUPT:
+                # In the middle of a commit, or cut off in one, which is undone when it is opened.
+                return True
             if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
                 raise
             raise _foreign(path, "it is no SQLite file") from error
-    if application != APPLICATION:
-        raise _foreign(path, f"it is a SQLite file of another program ({application:#x})")
+    _check_application(application, path)
     return True
+
+
+def _check_application(found: int, path: Path) -> None:
+    if found != APPLICATION:
+        raise _foreign(path, f"it is a SQLite file of another program ({found:#x})")
 
 
 def version(connection: sqlite3.Connection, path: Path) -> int:
@@ -96,8 +103,13 @@ def version(connection: sqlite3.Connection, path: Path) -> int:
     Raises
     ------
     StoreError
-        If it is newer than this nbflow.
+        If it is newer than this nbflow, or another program's.
     """
+    ((application,),) = connection.execute("PRAGMA application_id")
+    ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_schema")
+    if application == tables == 0:
+        return 0
+    _check_application(application, path)
     ((found,),) = connection.execute("PRAGMA user_version")
     if found > len(_MIGRATIONS):
         raise StoreError(

@@ -130,6 +130,11 @@ class StepState:
         return any(Status.COMPLETED in part.statuses for part in self.elements)
 
     @property
+    def is_kept(self) -> bool:
+        """Whether its result, or some of its elements', is in the store."""
+        return self.kept is not None or any(part.kept for part in self.elements)
+
+    @property
     def labels(self) -> dict[int, str]:
         """The names of those elements that are known to have one, by number."""
         recorded = {n: label for part in self.elements for n, label in part.labels.items()}

@@ -60,9 +60,10 @@ def connect(
     Parameters
     ----------
     address
-        A scheduler's address, a `Client`, or a Dask cluster object. None starts a
-        local cluster of worker processes, on loopback only, unless one with the same
-        options is there already.
+        A scheduler's address, a `Client`, or a Dask cluster object. None is what Dask's
+        configuration names, as by ``DASK_SCHEDULER_ADDRESS``; else it starts a local
+        cluster of worker processes, on loopback only, unless one with the same options is
+        there already.
     timeout
         How many seconds to wait for a scheduler to answer.
     local_cluster_options
@@ -83,6 +84,8 @@ def connect(
             f"{quoted(address)} is a cluster already; the options "
             f"{', '.join(local_cluster_options)} are for one that nbflow starts"
         )
+    if address is None and not local_cluster_options:
+        address = dask.config.get("scheduler-address", None)
     client: Client
     if address is None:
         client = _own_client(local_cluster_options)

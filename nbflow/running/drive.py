@@ -224,12 +224,17 @@ class Drive:
             return
         if self.state.status is not Status.INTERRUPTED and self.record.error is None:
             evidence = Evidence(self.store, self.record.id)
+            topology, steps = self.topology, self.state.steps
+            named = zip(topology.names, topology.nodes, strict=True)
+            effects = {name for name, n in named if n.call.definition.options.has_effect}
+            # Dask computes anew what its workers held, should they die, as long as this run is
+            # held here; what was kept is then found by what its segment has left.
+            may_return = any(steps[name].is_kept for name in steps.keys() - effects)
             with suppress(Exception):
-                if any(n.call.definition.options.has_effect for n in self.topology.nodes):
+                if effects:
                     evidence.end(max(1, self.record.epoch))
-                    evidence.forget_segments()
-                else:
-                    evidence.remove()
+                if not may_return:
+                    (evidence.forget_segments if effects else evidence.remove)()
 
     def _interrupt(self, reason: str) -> None:
         self.record.fold([Event("", Status.INTERRUPTED, time.time(), reason=reason)])

@@ -223,19 +223,28 @@ class Execution:
                 if not lost or self._forsaken:
                     break
                 dispatch.send_again(list(lost))
-        with self.record.changed:
-            # Events travel before the message that a task is done, on the same way.
-            self.record.changed.wait_for(self._is_over, timeout=1.0)
         self.lost = not self._cancelled and any(
             each.status not in ("finished", "error") for each in self._mine()
         )
+        with self.record.changed:
+            # Events travel before the message that a task is done, on the same way.
+            self.record.changed.wait_for(self._is_over, timeout=0.0 if self.lost else 1.0)
         self.restarted = self.client.generation != generation
 
     def _mine(self) -> list[Future[Any]]:
         return [each for number, each in self.futures.items() if number >= self._first]
 
     def _is_over(self) -> bool:
-        return self._forsaken or not any(each.waits for each in self.state.steps.values())
+        if self._forsaken:
+            return True
+        # What is behind a doubt does not end.
+        topology, steps, behind = self.topology, self.state.steps, set[int]()
+        for position, name in enumerate(topology.names):
+            if steps[name].doubts or not behind.isdisjoint(topology.upstream[position]):
+                behind.add(position)
+            elif steps[name].waits:
+                return False
+        return True
 
     def settle(self) -> None:
         """Say of the steps that have not ended what Dask says of them, or that nobody knows."""

@@ -88,6 +88,8 @@ class Attempts:
         self.vault = vault
         self.keeper = None if vault is None else vault.keeper
         self._functions: dict[int, Function] = {}
+        # Whether the last call could not be stopped when its time was over.
+        self._abandoned = False
 
     def recalled(self, position: int, number: int | None) -> Held | Absent | None:
         """Give what a step, or an element, gave before; None if that is not known."""
@@ -223,6 +225,11 @@ class Attempts:
                 continue
             if not claimed:
                 return outcome
+            if self._abandoned and outcome.error is not None and not work.undo:
+                why = outcome.error.message
+                found = effects.left_behind(name, why, claimed[0], options, given)
+                if found is not None:
+                    break
             return self._receipted(effects, work, name, key, claimed[0], outcome, (number, element))
         if isinstance(found, Verified):
             outcome = self._ended(work, name, found.value, time.perf_counter(), -1)
@@ -240,6 +247,7 @@ class Attempts:
         begin: Callable[[], None],
     ) -> Outcome:
         begun = time.perf_counter()
+        self._abandoned = False
         try:
             value = call(begin)
             if type(value) is Absent:
@@ -359,6 +367,7 @@ class Attempts:
         )
 
     def _abandon(self) -> None:
+        self._abandoned = True
         # What a call says that nobody waits for any more belongs to no other step.
         log = self.pad.take()
         self.pad = fresh_pad()

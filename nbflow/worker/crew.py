@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from heapq import heappop, heappush
-from itertools import count
 from typing import Any, Protocol
 
 from nbflow.algebra.absence import Absent, gathered_list
@@ -25,6 +23,7 @@ from nbflow.worker.outcome import Outcome
 from nbflow.worker.portions import letter
 from nbflow.worker.recorder import Recorder
 from nbflow.worker.slot import waiting
+from nbflow.worker.waits import Due, Waits
 
 _LOOK_SECONDS = 0.1
 
@@ -147,26 +146,25 @@ class Crew:
         self.recorder = recorder
         self.sink = sink
         self.cancelled = False
-        self._waiting: list[tuple[float, int, Unit]] = []
-        self._order = count()
+        self._waiting = Waits[Unit]()
 
     def run(self, unit: Unit) -> None:
         """Compute a unit as far as it goes, and then those whose time has come."""
         self._advance(unit)
-        while self._waiting and self._waiting[0][0] <= time.monotonic():
-            self._advance(heappop(self._waiting)[2])
+        while self._waiting and self._waiting.left <= 0:
+            self._advance(self._waiting.pop())
 
     def finish(self) -> None:
         """Wait for those that were set aside; no slot is held meanwhile."""
         while self._waiting:
-            if self._waiting[0][0] > time.monotonic() and not self.attempts.stop():
+            if self._waiting.left > 0 and not self.attempts.stop():
                 with waiting():
                     self._sleep()
-            self._advance(heappop(self._waiting)[2])
+            self._advance(self._waiting.pop())
 
     def _sleep(self) -> None:
         while not self.attempts.stop():
-            left = self._waiting[0][0] - time.monotonic()
+            left = self._waiting.left
             if left <= 0:
                 return
             time.sleep(min(left, _LOOK_SECONDS))
@@ -181,17 +179,16 @@ class Crew:
             if isinstance(part, Loop):
                 self.sink.inner(part, unit, self)
             else:
-                wait = self._step(part, unit)
-                if wait is not None:
-                    due = time.monotonic() + wait
-                    heappush(self._waiting, (due, next(self._order), unit))
+                due = self._step(part, unit)
+                if due is not None:
+                    self._waiting.add(unit, due)
                     return
             unit.index += 1
             unit.attempt = 0
         self.sink.end(unit)
 
-    def _step(self, work: Work, unit: Unit) -> float | None:
-        """Make one attempt; give the seconds to wait if there is to be another."""
+    def _step(self, work: Work, unit: Unit) -> Due | None:
+        """Make one attempt; say when the next one is due, if there is to be one."""
         scope = unit.scope
         number = None if scope.depth == 0 else unit.number if scope.depth == 1 else -1
         name = work.name + scope.label if scope.label else work.name
@@ -202,10 +199,10 @@ class Crew:
                 self.sink.recall(work, unit, before)
                 return None
         if unit.attempt == 0:
-            wait = self._delay(work, name, number, scope.value_of)
+            due = self._delay(work, name, number, scope.value_of)
             unit.attempt = work.before[1] + 1
-            if wait:
-                return wait
+            if due is not None:
+                return due
         made = work.made(unit.attempt)
         if not work.undo:
             self.recorder.running(work.name, time.time(), made)
@@ -215,7 +212,7 @@ class Crew:
         if outcome.wait is not None and not self.attempts.stop():
             self.recorder.add(self._retry(work, name, made, outcome, log))
             unit.attempt += 1
-            return outcome.wait
+            return Due(time.monotonic() + outcome.wait, time.monotonic)
         value = outcome.value
         if outcome.error is not None:
             failed = not work.collect
@@ -224,14 +221,14 @@ class Crew:
         self.sink.done(work, unit, outcome, value, log)
         return None
 
-    def _delay(self, work: Work, name: str, number: int | None, value_of: ValueOf) -> float:
-        """Say how many seconds a step is to wait before it begins, and tell of it."""
+    def _delay(self, work: Work, name: str, number: int | None, value_of: ValueOf) -> Due | None:
+        """Say until when a step is to wait before it begins, and tell of it."""
         if (work.delay is None and work.due is None) or not _has_all(work, name, value_of):
-            return 0.0
+            return None
         now = time.time()
         due = (work.due or {}).get(number, now + (work.delay or 0.0))
         if due <= now:
-            return 0.0
+            return None
         address = self.recorder.address
         self.recorder.add(
             Event(
@@ -247,7 +244,8 @@ class Crew:
             )
         )
         self.recorder.flush()
-        return due - now
+        # Looked at by the wall, whose clock may be set right meanwhile.
+        return Due(due, time.time)
 
     def _retry(self, work: Work, name: str, made: int, outcome: Outcome, log: str) -> Event:
         error, wait = outcome.error, outcome.wait

@@ -196,6 +196,23 @@ class Effects:
             return None
         return doubtful(name, why)
 
+    def left_behind(
+        self,
+        name: str,
+        why: str,
+        attempt: int,
+        options: Options,
+        given: tuple[list[Any], dict[str, Any]],
+    ) -> Outcome | Verified | None:
+        """Say what counts for an attempt whose time is over and which could not be stopped.
+
+        None if it counts as failed, as its user has said that it may be repeated.
+        """
+        if options.on_doubt == "retry":
+            return None
+        found = self._in_doubt(name, why, attempt, options, given)
+        return found or doubtful(name, f"{why}; verify does not find it done so far")
+
     def claim(self, key: str, name: str) -> int:
         """Claim the next attempt of an effect; it may begin when this returns.
 

@@ -100,8 +100,8 @@ def kernel(request: pytest.FixtureRequest) -> Kernel:
 
 @pytest.fixture
 def elsewhere() -> Iterator[Client]:
-    """Give another cluster, of one worker, while the current one stays what it is."""
-    with _another(1) as client:
+    """Give another cluster, while the current one stays what it is."""
+    with _another(2) as client:
         yield client
 
 

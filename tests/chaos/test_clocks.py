@@ -135,11 +135,6 @@ def test_a_retry_that_is_overdue_by_the_new_clock_comes_at_once_and_once(
     assert stage.counts()["notify"] == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="how long a step has still to wait is reckoned once, when its run goes on, and "
-    "the clock is not looked at any more",
-)
 @row("36-M9")
 def test_a_retry_that_was_resumed_by_a_wrong_clock_comes_when_it_is_right(
     kernels: list[Kernel], clock: Clock, stage: Stage

@@ -458,10 +458,6 @@ def cut_off_in_a_commit(file: Path) -> None:
     file.write_bytes(whole[:28] + word(count + 2) + whole[32:])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="whether a file is a journal is asked past what a dead process has left to be undone",
-)
 @row("42-M8")
 def test_a_journal_whose_writer_died_in_a_commit_is_as_it_was_before(
     cluster: Client, stage: Stage

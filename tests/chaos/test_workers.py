@@ -156,11 +156,6 @@ def test_what_a_finished_run_gave_is_there_when_all_who_held_it_have_died(
     assert (stage.counts()["charge"], stage.counts()["notify"]) == (1, 1)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Dask computes anew what a run still holds, and what segments have left was "
-    "removed at the end of the run, so that pure steps do not find it",
-)
 @row("20-M12")
 def test_nothing_runs_again_when_the_holders_of_a_finished_run_die(
     cluster: Client, stage: Stage

@@ -430,7 +430,7 @@ def test_the_loss_of_all_workers_after_the_end_repeats_no_effect(
 
     run = (1 >> double >> send >> double).run(checkpoint=checkpoint)
     # When all of the run is over, also what comes after its end.
-    until(lambda: not list(Path(os.environ["NBFLOW_STORE"]).glob(f"runs/{run.id}/receipts/seg*")))
+    until(lambda: list(Path(os.environ["NBFLOW_STORE"]).glob(f"runs/{run.id}/ends/*")))
     for pid in fragile.run(os.getpid).values():
         os.kill(pid, signal.SIGKILL)
     assert run.result(60) == 6
@@ -460,7 +460,7 @@ def test_an_effect_is_not_repeated_for_its_result(
         file.unlink()
     if lost == "everything":
         # When what comes after the end of a run is over.
-        until(lambda: not list((store / "runs").glob("*/receipts/segments")))
+        until(lambda: list((store / "runs").glob("*/ends/*")))
         shutil.rmtree(store / "runs")
     (tmp_path / "ready").touch()
     assert run.plan_of_resume().loc["fetch", "decision"] == "ask"

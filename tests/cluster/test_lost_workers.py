@@ -290,11 +290,11 @@ def test_lanes_begin_anew_when_all_workers_have_died(client: Client, tmp_path: P
         assert set(run.steps.status) == {"completed"}
 
 
-def killed_at_random(own: Client, flow: Any, chosen: random.Random, usual: float) -> Any:
-    pids = list(own.run(os.getpid).values())
+def killed_at_random(
+    own: Client, pids: list[int], flow: Any, chosen: random.Random, usual: float
+) -> Any:
     run = flow.submit()
     time.sleep(chosen.random() * usual)  # any moment will do
-    # A worker that was killed before may still have been counted.
     with suppress(psutil.NoSuchProcess):
         kill(chosen.choice(pids))
     run.wait(60)
@@ -315,8 +315,8 @@ def test_a_worker_killed_at_random_moments_changes_no_value(client: Client) -> N
             assert flow.run().result() == right
             usual = time.monotonic() - begun
             # Now and then a nanny of Dask starts no new worker; then the cluster has served.
-            while moments < _MOMENTS and whole(own):
-                run = killed_at_random(own, flows[moments % 2], chosen, usual)
+            while moments < _MOMENTS and (pids := both(own)):
+                run = killed_at_random(own, pids, flows[moments % 2], chosen, usual)
                 assert run.result(1) == right
                 assert set(run.steps.status) <= {"completed", "skipped"}
                 for state in run.state.steps.values():
@@ -324,12 +324,16 @@ def test_a_worker_killed_at_random_moments_changes_no_value(client: Client) -> N
                 moments += 1
 
 
-def whole(own: Client) -> bool:
-    try:
-        own.wait_for_workers(2, timeout=8)
-    except TimeoutError:
-        return False
-    return True
+def both(own: Client) -> list[int]:
+    """Give the processes of both workers, as soon as both answer; none if they do not come."""
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        # One that was killed may still be counted.
+        pids = list(own.run(os.getpid, on_error="ignore").values())
+        if len(pids) == 2:
+            return pids
+        time.sleep(0.05)
+    return []
 
 
 def test_losing_the_whole_cluster_ends_the_run(client: Client, tmp_path: Path) -> None:
