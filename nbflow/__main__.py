@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import sys
+import time
 import traceback
 from pathlib import Path
 from shlex import quote
@@ -265,7 +266,7 @@ def _tick(given: argparse.Namespace) -> int:
     for run in started:
         run.wait()
         run.wait_for_handlers()
-        seconds = (run.state.ended or 0.0) - run.state.started
+        seconds = run.state.seconds(time.time())
         reason = f": {run.state.reason}" if run.state.reason else ""
         print(f"{run.name}: run {run.id} is {run.status} after {seconds:.1f} s{reason}", flush=True)
     return 0 if not refused and all(run.status == "completed" for run in started) else 1
@@ -280,7 +281,7 @@ def _print_outcome(run: Run) -> None:
     table = run.steps.drop(columns=["started", "worker"])
     table["status"] = [shown(each).value for each in seen(run.state).steps.values()]
     reasons = table.pop("reason")
-    seconds = (run.state.ended or 0.0) - run.state.started
+    seconds = run.state.seconds(time.time())
     wide = ("display.width", 120, "display.max_columns", 12)
     with pd.option_context(*wide, "display.max_rows", 200):
         print(f"\n{table.round({'seconds': 3})}")

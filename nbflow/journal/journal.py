@@ -308,6 +308,10 @@ class Journal:
         ask = partial(Ledger.batches, run=id, after=after)
         return self._read(ask, partial(self._refuse, id))
 
+    def last_sign(self, entry: Entry) -> float | None:
+        """Say when the owner of a run showed last that it was alive; None if it has none."""
+        return None if entry.expires is None else entry.expires - self._writer.lease
+
     def overdue(self, now: float) -> list[Entry]:
         """Give the runs whose time has come, and which nobody is about to start.
 

@@ -146,7 +146,7 @@ class Glance:
             "final": final,
             "ended": ended,
             "total": len(state.steps),
-            "elapsed": max(0.0, (state.ended or now if final else now) - state.started),
+            "elapsed": state.seconds(now),
             "expected": self.expected,
             "workers": "" if final else self.workers,
             "tally": [[key.value, count(number)] for key, number in tally.items()],

@@ -94,5 +94,5 @@ def _pair(before: Any, now: Any) -> str:
 
 
 def _named(state: RunState) -> str:
-    took = "" if state.ended is None else f", {duration(state.ended - state.started)}"
+    took = "" if state.ended is None else f", {duration(state.seconds(state.ended))}"
     return f"{printable(state.run_id, _NAME)} ({state.status.value}{took})"

@@ -131,7 +131,7 @@ def _headline(state: RunState, deterministic: bool) -> Markup:
     said = [counted(len(state.steps), "step")]
     if not deterministic:
         if state.ended is not None:
-            said.append(duration(state.ended - state.started))
+            said.append(duration(state.seconds(state.ended)))
         said.append(f"run {printable(state.run_id, _NAME)}")
     found = counts(state.steps.values())
     if len(found) > 1:

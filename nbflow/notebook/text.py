@@ -113,7 +113,7 @@ def _run_headline(name: str, state: RunState, *, deterministic: bool) -> str:
     parts = [said, counted(len(state.steps), "step")]
     if not deterministic:
         if state.ended is not None:
-            parts.append(duration(state.ended - state.started))
+            parts.append(duration(state.seconds(state.ended)))
         parts.append(f"run {printable(state.run_id, _NAME)}")
     return ", ".join(part for part in parts if part) + f" ({_counts(state)})"
 

@@ -324,7 +324,7 @@ class _Recovery:
     def _why_reused(self, state: StepState) -> str:
         if state.mapped:
             return f"all {state.total} elements had ended"
-        return "it had completed" + ("" if state.kept else "; its result is not needed")
+        return (state.reason or "it had completed") + ("" if state.kept else "; its result is not needed")
 
 
 def _ended_badly(state: StepState) -> str:

@@ -48,6 +48,8 @@ class RunState:
     ----------
     begins
         When it is to begin, in seconds since the epoch, of one that waits for its time.
+    stood
+        How many seconds nobody drove it, between its ends and its being resumed.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class RunState:
     undoable: frozenset[str] = frozenset()
     rollback: RollingBack | None = None
     begins: float | None = None
+    stood: float = 0.0
 
     @classmethod
     def planned(cls, run_id: str, name: str, steps: Mapping[str, Shape], at: float) -> RunState:
@@ -156,16 +159,36 @@ class RunState:
                 name: replace(step.without_failed_undoing(), failures=frozenset())
                 for name, step in steps.items()
             }
-            return replace(self, steps=steps, status=Status.RUNNING, ended=None, reason="")
+            stood = self._stood(event.at)
+            return replace(
+                self, steps=steps, status=Status.RUNNING, ended=None, reason="", stood=stood
+            )
         if isinstance(turn, RollingBack):
             going = {n: s.cancelled(event) for n, s in self.steps.items() if not s.status.final}
-            steps = {**self.steps, **going}
-            return replace(
-                self, steps=steps, status=Status.RUNNING, ended=None, reason="", rollback=turn
-            )
+            stood = self._stood(event.at)
+            fresh = replace(self, steps={**self.steps, **going}, rollback=turn, stood=stood)
+            return replace(fresh, status=Status.RUNNING, ended=None, reason="")
         if event.status.final and not self.status.final:
             return replace(self, status=event.status, ended=event.at, reason=event.reason)
         return self
+
+    def _stood(self, until: float) -> float:
+        return self.stood + (0.0 if self.ended is None else max(0.0, until - self.ended))
+
+    def seconds(self, now: float) -> float:
+        """Say how long the run took, or has taken so far, while somebody drove it.
+
+        Parameters
+        ----------
+        now
+            In seconds since the epoch.
+
+        Examples
+        --------
+        >>> RunState("r1", "etl", 10.0, {}, ended=25.0, stood=5.0).seconds(100.0)
+        10.0
+        """
+        return max(0.0, (now if self.ended is None else self.ended) - self.started - self.stood)
 
     def renamed(self, names: Mapping[str, str]) -> RunState:
         """Give the same with other names of steps.

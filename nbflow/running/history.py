@@ -163,7 +163,8 @@ def recorded_state(entry: Entry, journal: Journal) -> Record:
     status = status_of(entry, time.time())
     if status is Status.INTERRUPTED and not record.state.status.final:
         reason = "the process that drove it is gone"
-        record.fold([Event("", Status.INTERRUPTED, entry.ended or time.time(), reason=reason)])
+        at = entry.ended or journal.last_sign(entry) or time.time()
+        record.fold([Event("", Status.INTERRUPTED, at, reason=reason)])
     return record
 
 

@@ -97,7 +97,10 @@ def _event(
         value = verdict["completed"]
         keeper = Keeper(run._archive.store, budget_of(run.id), True)
         kept = keeper.must_keep(value)
-        return replace(event, status=Status.COMPLETED, kept=kept, preview=preview(value))
+        # Of an element it is said nowhere: there, a reason is why there is no value.
+        reason = "" if number is not None else "it was said to have completed"
+        look = preview(value)
+        return replace(event, status=Status.COMPLETED, kept=kept, preview=look, reason=reason)
     if said == "failed":
         error: ErrorRecord = recorded(
             RunError(

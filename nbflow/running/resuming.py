@@ -15,6 +15,7 @@ from nbflow.record.archive import Archive, is_own_record
 from nbflow.record.events import Event, Status
 from nbflow.record.record import Record
 from nbflow.record.recovery import RUNS, Decision, decided
+from nbflow.record.state import RunState
 from nbflow.record.turns import Resumed
 from nbflow.running.cluster import current_client
 from nbflow.running.drive import Drive
@@ -74,7 +75,7 @@ def _resume(
     now = Now.of(run, flow, renamed)
     entry = archive.journal.take(run.id, Owner.here(), force=force)
     try:
-        record = _taken_up(archive, entry)
+        record = _taken_up(archive, entry, run.state)
         policy = entry.checkpoint if checkpoint is None else checked_checkpoint(checkpoint)
         drive = _driven(record, archive, now, cluster, policy)
         drive.harvest()
@@ -108,7 +109,7 @@ def begin(run: Run, now: Now, entry: Entry, *, cluster: Any) -> None:
         As for ``submit``.
     """
     archive = _archive(run)
-    run._record = record = _taken_up(archive, entry)
+    run._record = record = _taken_up(archive, entry, run.state)
     try:
         drive = _driven(record, archive, now, cluster, entry.checkpoint)
         # Who has asked for it may be another process.
@@ -121,11 +122,14 @@ def begin(run: Run, now: Now, entry: Entry, *, cluster: Any) -> None:
         record.fold([Event("", Status.INTERRUPTED, time.time(), reason=reason)])
 
 
-def _taken_up(archive: Archive, entry: Entry) -> Record:
+def _taken_up(archive: Archive, entry: Entry, seen: RunState) -> Record:
     """Give what is written down of a run, to which more is added from here."""
     record = recorded_state(entry, archive.journal)
     record.journal = archive.journal
     record.hold(entry.epoch)
+    if not record.state.status.final and seen.ended is not None:
+        # Whoever drove it has died, and could not write down when.
+        record.fold([Event("", Status.INTERRUPTED, seen.ended, reason=seen.reason)])
     return record
 
 
@@ -149,7 +153,7 @@ def undo(run: Run, cluster: Any) -> Run:
     with held_back():
         entry = archive.journal.take(run.id, Owner.here())
         try:
-            record = _taken_up(archive, entry)
+            record = _taken_up(archive, entry, run.state)
             drive = _driven(record, archive, now, cluster, "auto")
             if record.state.rollback is None:
                 drive.roll_back(Status.COMPENSATED)

@@ -20,22 +20,14 @@ import nbflow
 from nbflow import step
 from nbflow.journal.journal import Journal
 from nbflow.record.archive import Archive
-from nbflow.running import cluster as clusters
 from nbflow.running import history
 
 pytestmark = [pytest.mark.timeout(120)]
 
 
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    own = nbflow.connect(n_workers=2, threads_per_worker=1)
-    yield own
-    clusters.close_own()
-
-
 @pytest.fixture(autouse=True)
 def _on_the_cluster(client: Client) -> None:
-    nbflow.connect(client)
+    """Let runs be started on the shared cluster."""
 
 
 @step

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import textwrap
@@ -14,10 +13,10 @@ from typing import Any
 
 import pytest
 from distributed import Client
+from stories.nursery import Forked, Nursery
 
 import nbflow
 from nbflow import step
-from nbflow.running import cluster as clusters
 
 pytestmark = [pytest.mark.timeout(120)]
 
@@ -55,44 +54,58 @@ flow = 5 >> load >> wait >> total
 """
 
 
-class Kernel:
-    """A process of its own that does what a notebook's kernel does."""
+class Kernels:
+    """Processes that do what a notebook's kernel does, and share the store of a folder."""
 
-    def __init__(self, folder: Path, code: str) -> None:
-        self.script = folder / f"kernel-{time.monotonic_ns()}.py"
-        main = textwrap.indent(textwrap.dedent(code), "    ")
-        self.script.write_text(f"{FLOW}\nif __name__ == '__main__':\n{main}\n")
-        self.process = subprocess.Popen(
-            [sys.executable, str(self.script), str(folder)],
+    def __init__(self, folder: Path, nursery: Nursery) -> None:
+        self.folder, self.nursery = folder, nursery
+        self.started: list[Forked | subprocess.Popen[str]] = []
+        self.environment = {"NBFLOW_STORE": str(folder / "store")}
+
+    def __call__(self, code: str) -> Forked:
+        """Start one that is on the shared cluster."""
+        path, folder = self._script(code), str(self.folder)
+        self.started.append(self.nursery.script(path, folder, environment=self.environment))
+        return self.started[-1]
+
+    def with_its_own_cluster(self, code: str) -> subprocess.Popen[str]:
+        """Start one as a shell does, of which nothing is left when it is killed."""
+        process = subprocess.Popen(
+            [sys.executable, str(self._script(code)), str(self.folder)],
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "NBFLOW_STORE": str(folder / "store")},
+            env={**os.environ, **self.environment},
         )
+        self.started.append(process)
+        return process
 
-    def said(self, timeout: float = 60.0) -> str:
-        out, errors = self.process.communicate(timeout=timeout)
-        assert self.process.returncode == 0, errors
-        return out.strip()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+    def _script(self, code: str) -> Path:
+        path = self.folder / f"kernel-{len(self.started)}.py"
+        main = textwrap.indent(textwrap.dedent(code), "    ")
+        path.write_text(f"{FLOW}\nif __name__ == '__main__':\n{main}\n")
+        return path
 
 
 @pytest.fixture
-def kernels(tmp_path: Path) -> Iterator[Any]:
-    started: list[Kernel] = []
-
-    def start(code: str) -> Kernel:
-        started.append(Kernel(tmp_path, code))
-        return started[-1]
-
-    yield start
-    for each in started:
-        if each.process.poll() is None:
-            each.process.send_signal(signal.SIGCONT)
+def kernels(tmp_path: Path, nursery: Nursery) -> Iterator[Kernels]:
+    kernels = Kernels(tmp_path, nursery)
+    yield kernels
+    for each in kernels.started:
+        if each.poll() is None:
             each.kill()
+            each.wait()
+        each.stdout.close()
+
+
+def said(kernel: Forked) -> str:
+    out, errors = kernel.communicate(timeout=60)
+    assert kernel.returncode == 0, errors
+    return out.strip()
+
+
+def killed(kernel: Forked | subprocess.Popen[str]) -> None:
+    kernel.kill()
+    kernel.wait()
 
 
 def until(condition: Any) -> None:
@@ -107,64 +120,68 @@ def ledger(folder: Path) -> list[str]:
     return file.read_text().split() if file.exists() else []
 
 
-RUN = "nbflow.connect(n_workers=2, threads_per_worker=1)\n"
-
-
-def test_a_later_process_reads_everything_without_a_cluster(kernels: Any, tmp_path: Path) -> None:
+def test_a_later_process_reads_everything_without_a_cluster(
+    kernels: Kernels, tmp_path: Path
+) -> None:
     (tmp_path / "gate").touch()
-    first = kernels(RUN + "run = flow.run(); print(run.id)").said()
-    second = kernels(
-        f"""
-        run = nbflow.load({first!r})
-        print(run.status, run.result(), len(run["load"]), run.log("load").strip())
-        print(run.steps["status"].tolist(), run.preview("load").shape, len(run.events) > 2)
-        print(run.flow.steps, "svg" in run.flow.show().svg, nbflow.runs()["id"].tolist())
-        import sys
-        print(nbflow.running.cluster._own, "completed" in repr(run))
-        """
-    ).said()
+    first = said(kernels("run = flow.run(); print(run.id)"))
+    second = said(
+        kernels(
+            f"""
+            run = nbflow.load({first!r})
+            print(run.status, run.result(), len(run["load"]), run.log("load").strip())
+            print(run.steps["status"].tolist(), run.preview("load").shape, len(run.events) > 2)
+            print(run.flow.steps, "svg" in run.flow.show().svg, nbflow.runs()["id"].tolist())
+            from nbflow.running import cluster
+            print(cluster._own, cluster._named, "completed" in repr(run))
+            """
+        )
+    )
     assert second.splitlines() == [
         "completed 10 5 loading 5",
         "['completed', 'completed', 'completed'] (5, 1) True",
         f"['load', 'wait', 'total'] True ['{first}']",
-        "None True",
+        "None {} True",
     ]
 
 
-def test_a_run_is_not_found(tmp_path: Path, client: Any = None) -> None:
+def test_a_run_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(nbflow.RunNotFoundError, match="no run 'nothing'"):
         nbflow.load("nothing", tmp_path)
 
 
-def test_the_name_of_a_run_that_is_almost_right(kernels: Any, tmp_path: Path) -> None:
+def test_the_name_of_a_run_that_is_almost_right(kernels: Kernels, tmp_path: Path) -> None:
     (tmp_path / "gate").touch()
-    run_id = kernels(RUN + "print(flow.run().id)").said()
+    run_id = said(kernels("print(flow.run().id)"))
     with pytest.raises(nbflow.RunNotFoundError, match=f"did you mean '{run_id}'"):
         nbflow.load(run_id[:-1] + "x", tmp_path / "store")
 
 
-def test_a_killed_kernel_and_a_new_one_that_goes_on(kernels: Any, tmp_path: Path) -> None:
-    first = kernels(RUN + "run = flow.submit(); print(run.id, flush=True); run.wait()")
+SUBMIT = "run = flow.submit(); print(run.id, flush=True); run.wait()"
+
+
+def test_a_killed_kernel_and_a_new_one_that_goes_on(kernels: Kernels, tmp_path: Path) -> None:
+    first = kernels.with_its_own_cluster(
+        "nbflow.connect(n_workers=2, threads_per_worker=1)\n" + SUBMIT
+    )
     until(lambda: "wait" in ledger(tmp_path))
-    first.kill()
-    run_id = first.process.stdout.readline().strip()
+    killed(first)
+    run_id = first.stdout.readline().strip()
     [listed] = nbflow.runs(tmp_path / "store").to_dict("records")
     assert (listed["id"], listed["status"], listed["flow"]) == (run_id, "interrupted", "total")
     (tmp_path / "gate").touch()
-    said = kernels(
-        RUN + f"run = nbflow.load({run_id!r}).resume()\nprint(run.result(30), run.status)"
-    ).said()
-    assert said == "10 completed"
+    second = kernels(f"run = nbflow.load({run_id!r}).resume()\nprint(run.result(30), run.status)")
+    assert said(second) == "10 completed"
     assert ledger(tmp_path) == ["load", "wait", "wait"]
 
 
-def test_nobody_drives_a_run_that_somebody_else_drives(kernels: Any, tmp_path: Path) -> None:
-    first = kernels(RUN + "run = flow.submit(); print(run.id, flush=True); run.wait()")
-    run_id = first.process.stdout.readline().strip()
+def test_nobody_drives_a_run_that_somebody_else_drives(kernels: Kernels, tmp_path: Path) -> None:
+    first = kernels(SUBMIT)
+    run_id = first.stdout.readline().strip()
     until(lambda: "wait" in ledger(tmp_path))
     run = nbflow.load(run_id, tmp_path / "store")
     assert run.status == "running"
-    with pytest.raises(nbflow.RunError, match=f"process {first.process.pid}"):
+    with pytest.raises(nbflow.RunError, match=f"process {first.pid}"):
         run.resume()
     with pytest.raises(nbflow.RunError, match="driven by another process"):
         run.cancel()
@@ -173,27 +190,29 @@ def test_nobody_drives_a_run_that_somebody_else_drives(kernels: Any, tmp_path: P
     assert (run.status, run.result()) == ("completed", 10)
 
 
-def test_two_notebooks_with_one_key_are_one_run(kernels: Any, tmp_path: Path) -> None:
-    code = RUN + "run = flow.submit(key='daily'); print(run.id, run.result(60))"
+def test_two_notebooks_with_one_key_are_one_run(kernels: Kernels, tmp_path: Path) -> None:
+    code = "run = flow.submit(key='daily'); print(run.id, run.result(60))"
     both = [kernels(code), kernels(code)]
     until(lambda: "wait" in ledger(tmp_path))
     (tmp_path / "gate").touch()
-    said = [each.said() for each in both]
-    assert said[0] == said[1]
-    assert said[0].split()[1] == "10"
+    one, other = map(said, both)
+    assert one == other
+    assert one.split()[1] == "10"
     assert ledger(tmp_path) == ["load", "wait"]
     # And later still.
-    assert kernels(code).said() == said[0]
+    assert said(kernels(code)) == one
     assert ledger(tmp_path) == ["load", "wait"]
 
 
-def test_a_key_whose_kernel_was_killed_goes_on(kernels: Any, tmp_path: Path) -> None:
-    first = kernels(RUN + "run = flow.submit(key='daily'); run.wait()")
+def test_a_key_whose_kernel_was_killed_goes_on(kernels: Kernels, tmp_path: Path) -> None:
+    first = kernels("run = flow.submit(key='daily'); run.wait()")
     until(lambda: "wait" in ledger(tmp_path))
-    first.kill()
+    killed(first)
+    second = kernels("print(flow.run(key='daily').result())")
+    # Its cluster lives, so what ended meanwhile would be found.
+    until(lambda: ledger(tmp_path) == ["load", "wait", "wait"])
     (tmp_path / "gate").touch()
-    said = kernels(RUN + "print(flow.run(key='daily').result())").said()
-    assert said == "10"
+    assert said(second) == "10"
     assert ledger(tmp_path) == ["load", "wait", "wait"]
     assert len(nbflow.runs(tmp_path / "store")) == 1
 
@@ -206,13 +225,6 @@ def double(x: Any) -> Any:
 @step
 def triple(x: Any) -> Any:
     return 3 * x
-
-
-@pytest.fixture(scope="module")
-def client() -> Iterator[Client]:
-    own = nbflow.connect(n_workers=2, threads_per_worker=1)
-    yield own
-    clusters.close_own()
 
 
 def test_a_key_is_of_one_flow_with_its_inputs(client: Client, tmp_path: Path) -> None:

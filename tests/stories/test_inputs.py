@@ -27,13 +27,6 @@ def checked(mark: Path):  # noqa: ANN201 - a step
     return check
 
 
-@pytest.fixture(scope="module")
-def client():
-    with Client(n_workers=2, threads_per_worker=1, dashboard_address=":0") as client:
-        nbflow.connect(client)
-        yield client
-
-
 def test_a_flow_that_is_open_gets_its_inputs_again(tmp_path: Path, client: Client) -> None:
     mark = tmp_path / "mark"
     flow = double >> checked(mark)

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,12 +25,9 @@ from nbflow.store.owner import Owner
 pytestmark = pytest.mark.timeout(120)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def client() -> Iterator[Client]:
-    client = nbflow.connect(n_workers=2, threads_per_worker=1)
-    yield client
-    client.close()
-    client.cluster.close()
+@pytest.fixture(autouse=True)
+def _on_the_cluster(client: Client) -> None:
+    """Let runs be started on the shared cluster."""
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from nbflow.record.events import DeadLetter, ElementRecords, ErrorRecord, Event,
 from nbflow.record.state import RunState, Shape
 from nbflow.record.stepstate import StepState
 from nbflow.record.summary import letters_table
+from nbflow.record.turns import Resumed
 from nbflow.values.preview import preview
 
 ERROR = ErrorRecord("ValueError", "bad", "Traceback …")
@@ -216,3 +217,16 @@ def test_a_step_that_was_about_to_run_and_is_skipped_was_never_tried() -> None:
     events = [Event("a", Status.RUNNING, 2.0), done("a", status=Status.SKIPPED)]
     step = planned(a=None).apply(events).steps["a"]
     assert (step.status, step.attempts, step.started) == (Status.SKIPPED, 0, None)
+
+
+def test_the_time_in_which_nobody_drove_a_run_is_not_the_time_it_took():
+    state = RunState.planned("r1", "etl", {"str": Shape(mapped=False, total=None)}, 100.0)
+    failed = state.apply([Event("str", Status.FAILED, 110.0)])
+    resumed = failed.apply(
+        [
+            Event("", Status.RUNNING, 5_000.0, turn=Resumed(frozenset(), {"str": None})),
+            Event("str", Status.COMPLETED, 5_002.0),
+        ]
+    )
+    assert (failed.seconds(9_000.0), resumed.seconds(9_000.0)) == (10.0, 12.0)
+    assert resumed.ended == 5_002.0
