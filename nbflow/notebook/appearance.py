@@ -51,6 +51,8 @@ def shown(step: StepState) -> Shown:
     >>> shown(StepState("charge", Status.RUNNING, doubts={None: "its worker died"}))
     'in doubt'
     """
+    if not (step.undone or step.doubts):
+        return step.status
     undone = {each.status for each in step.undone.values()}
     if Status.FAILED in undone:
         return Mark.NOT_UNDONE

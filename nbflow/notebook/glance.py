@@ -6,6 +6,8 @@ texts, fit to travel to a browser, and all HTML in it is complete and escaped.
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 from nbflow.notebook.about import about
@@ -63,6 +65,8 @@ class Glance:
         self.workers = ""
         self._known: dict[str, StepState] = {}
         self._room = _ROOM
+        # The steps that have ended, and of which the page has no sheet yet.
+        self._unshown: dict[str, StepState] = {}
         self.whole: dict[str, Any] = {
             "name": printable(state.name, _NAME),
             "run": state.run_id if place is None else place,
@@ -79,7 +83,12 @@ class Glance:
             "head": {},
         }
 
-    def look(self, state: RunState, now: float) -> dict[str, Any]:
+    @property
+    def is_complete(self) -> bool:
+        """Whether the page has a sheet of each step that has ended, as far as there is room."""
+        return not self._unshown or self._room <= 0
+
+    def look(self, state: RunState, now: float, patience: float = math.inf) -> dict[str, Any]:
         """Give what has changed since the last look, and take note of it.
 
         Parameters
@@ -88,6 +97,9 @@ class Glance:
             How the run is.
         now
             In seconds since the epoch.
+        patience
+            How many seconds it may take to show steps that have ended; those that are left
+            come with the next look.
         """
         state = seen(state)
         changed = [n for n, step in state.steps.items() if self._known.get(n) is not step]
@@ -100,9 +112,12 @@ class Glance:
                 for name in changed
                 if (step := state.steps[name])
             }
-            delta["sheets"] = self._sheets([state.steps[name] for name in changed])
+            ended = [state.steps[name] for name in changed]
+            self._unshown |= {each.name: each for each in ended if each.status.final or each.doubts}
             delta["problems"] = _problems(state)
             self._known = dict(state.steps)
+        if self._unshown:
+            delta["sheets"] = self._sheets(patience)
         for key, value in delta.items():
             if isinstance(value, dict):
                 self.whole[key].update(value)
@@ -125,12 +140,12 @@ class Glance:
                 found[name] = str(own)
         return {"abouts": {str(key): each for key, each in shown.items()}, "about": found}
 
-    def _sheets(self, steps: list[StepState]) -> dict[str, str]:
-        """Show those steps that have ended, as long as there is room for them."""
+    def _sheets(self, patience: float) -> dict[str, str]:
+        """Show steps that have ended, as long as there is time and room for them."""
         found: dict[str, str] = {}
-        for step in steps:
-            if not (step.status.final or step.doubts) or self._room <= 0:
-                continue
+        until = time.perf_counter() + patience
+        while self._unshown and self._room > 0 and time.perf_counter() < until:
+            step = self._unshown.pop(next(iter(self._unshown)))
             found[step.name] = sheet(step)
             self._room -= len(found[step.name])
         return found

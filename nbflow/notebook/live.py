@@ -32,6 +32,8 @@ TICK: Final = 0.1
 _REPORT_SECONDS: Final = (2.0, 10.0)
 _REPORT_SHARE: Final = 0.02
 _WORKERS_SECONDS: Final = 2.0
+# What making the sheets of steps may take of each tick.
+_SHEETS_SECONDS: Final = 0.003
 _numbers = count(1)
 
 
@@ -59,6 +61,7 @@ class Live:
         self._shown = display(framed(run, self._place), display_id=True)
         if panel:
             self._open()
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="nbflow-live", daemon=True)
 
     def start(self) -> None:
@@ -68,7 +71,7 @@ class Live:
     def finish(self) -> None:
         """Wait until the end of the run is shown, if the run has ended."""
         if self.run.status.final:
-            self._thread.join(timeout=10.0)
+            self._ended.wait(timeout=10.0)
 
     def _open(self) -> None:
         # Where the widget cannot be made, the report is all there is.
@@ -77,7 +80,7 @@ class Live:
 
             run = self.run
             self.glance = Glance(run.flow, run.state, seconds_before(run), self._place)
-            self.glance.look(run.state, time.time())
+            self.glance.look(run.state, time.time(), _SHEETS_SECONDS)
             self._panel = Panel(lambda: self.glance.whole, self._answer)  # type: ignore[union-attr]
 
     def _follow(self) -> None:
@@ -86,11 +89,16 @@ class Live:
             self._report()
         self._tell()
         self._shown.update(framed(self.run, self._place))
+        self._ended.set()
+        # What a page may want to see of so many steps, while the next cell runs already.
+        while self.glance is not None and not self.glance.is_complete:
+            time.sleep(TICK)
+            self._tell()
 
     def _tell(self) -> None:
         if self._panel is None or self.glance is None:
             return
-        delta = self.glance.look(self.run.state, time.time())
+        delta = self.glance.look(self.run.state, time.time(), _SHEETS_SECONDS)
         now = time.monotonic()
         if now - self._asked_at >= _WORKERS_SECONDS:
             self._asked_at = now

@@ -15,7 +15,7 @@ from nbflow.notebook.rolledback import rolled_back
 from nbflow.notebook.sheets import muted
 from nbflow.notebook.steptable import chip, details, failures, table
 from nbflow.notebook.style import LOOKS
-from nbflow.notebook.text import listing, tree
+from nbflow.notebook.text import listing
 from nbflow.notebook.undoing import Undone, undone
 from nbflow.notebook.wording import count, counted, duration, printable
 
@@ -115,15 +115,14 @@ def report(flow: Flow | None, state: RunState, *, deterministic: bool | None = N
     """
     chosen = is_deterministic() if deterministic is None else deterministic
     entries: tuple[Undone, ...] = ()
+    drawn, text = None, f"{state.name}: {state.status.value}"
     try:
         state = seen(state)
         entries = tuple(undone(flow, state))
-        text = listing(state, deterministic=chosen)
-        if flow is not None:
-            text = tree(flow, state, deterministic=chosen)
-    except Exception:  # noqa: BLE001 - showing a run never fails
-        text = f"{state.name}: {state.status.value}"
-    drawn = None if flow is None else picture(flow, state, deterministic=chosen)
+        drawn = None if flow is None else picture(flow, state, deterministic=chosen)
+        text = listing(state, deterministic=chosen) if drawn is None else drawn.text
+    except Exception:  # noqa: BLE001, S110 - showing a run never fails
+        pass
     return Report(state, drawn, text, chosen, entries)
 
 

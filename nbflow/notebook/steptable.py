@@ -94,7 +94,7 @@ def table(state: RunState, *, deterministic: bool = False) -> Markup:
     True
     """
     steps = in_order(state)
-    columns = [each for each in _columns(deterministic) if each.shown(steps)]
+    columns = [each for each in _columns(deterministic) if each.shown(steps[:MOST_ROWS])]
     head = element("tr", *(element("th", each.title, style=each.style) for each in columns))
     rows = [
         element("tr", *(element("td", each.cell(step), style=each.style) for each in columns))
