@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from nbflow.running.run import Run
 
 _MOST_REASONS = 50
+_WIDE = ("display.width", 120, "display.max_columns", 12)
 
 
 def _add_run(to: argparse.ArgumentParser) -> None:
@@ -91,7 +92,9 @@ def _add_undo(to: argparse.ArgumentParser) -> None:
 def _add_show(to: argparse.ArgumentParser) -> None:
     to.add_argument("flow", metavar="FILE:FLOW", help="a module or notebook, and the flow in it")
     add_drawing(to)
-    to.add_argument("--output", metavar="FILE", help="write .svg, .dot or .html instead of text")
+    to.add_argument(
+        "--output", metavar="FILE", help="write it as .svg, .png, .pdf, .html, .dot or .mmd"
+    )
 
 
 def _add_tick(to: argparse.ArgumentParser) -> None:
@@ -134,7 +137,7 @@ def _run(given: argparse.Namespace) -> int:
     from nbflow.notebook.outlook import outlook
     from nbflow.notebook.source import flow_from
     from nbflow.notebook.wording import counted
-    from nbflow.running.launch import submit, wait_for_end
+    from nbflow.running.launch import submit
 
     flow, policy = flow_from(given.flow), checkpoint_of(given)
     _connect(given)
@@ -149,10 +152,20 @@ def _run(given: argparse.Namespace) -> int:
     waits = f", {outlook(run.state, deterministic=False)}" if run.status == "pending" else ""
     steps = counted(len(flow), "step")
     print(f"{flow.name}: {steps}, run {run.id}{waits}", flush=True)
-    wait_for_end(run)
-    _print_outcome(run)
+    _print_outcome(run, reported=_wait_for_end(run))
     _write_report(run, given)
     return 0 if run.status == "completed" else 1
+
+
+def _wait_for_end(run: Run) -> bool:
+    """Wait for the end of a run; tell whether a terminal shows it, and its report at the end."""
+    from nbflow.notebook.watching import chosen, watched
+    from nbflow.running.interrupts import held_back
+    from nbflow.running.launch import wait_for_end
+
+    with held_back(), watched(run, "live"):
+        wait_for_end(run)
+    return chosen("live") is not None
 
 
 def _write_report(run: Run, given: argparse.Namespace) -> None:
@@ -186,7 +199,6 @@ def _load(given: argparse.Namespace) -> int:
 def _resume(given: argparse.Namespace) -> int:
     from nbflow.notebook.source import flow_from
     from nbflow.running.history import load
-    from nbflow.running.launch import wait_for_end
 
     flow = None if given.flow is None else flow_from(given.flow)
     stopped = load(given.run, given.store)
@@ -199,8 +211,7 @@ def _resume(given: argparse.Namespace) -> int:
         force=given.force,
         checkpoint=checkpoint_of(given),
     )
-    wait_for_end(run)
-    _print_outcome(run)
+    _print_outcome(run, reported=_wait_for_end(run))
     _write_report(run, given)
     return 0 if run.status == "completed" else 1
 
@@ -232,13 +243,12 @@ def _literal(text: str) -> object:
 def _undo(given: argparse.Namespace) -> int:
     from nbflow.notebook.report import report
     from nbflow.running.history import load
-    from nbflow.running.launch import wait_for_end
 
     done = load(given.run, given.store)
     _connect(given)
     run = done.undo(cluster=given.cluster)
-    wait_for_end(run)
-    print(report(run.flow, run.state).text)
+    if not _wait_for_end(run):
+        print(report(run.flow, run.state).text)
     _write_report(run, given)
     return 0 if run.status == "compensated" else 1
 
@@ -272,26 +282,19 @@ def _tick(given: argparse.Namespace) -> int:
     return 0 if not refused and all(run.status == "completed" for run in started) else 1
 
 
-def _print_outcome(run: Run) -> None:
+def _print_outcome(run: Run, *, reported: bool) -> None:
     import pandas as pd
 
-    from nbflow.notebook.appearance import seen, shown
     from nbflow.values.tables import to_frame
 
-    table = run.steps.drop(columns=["started", "worker"])
-    table["status"] = [shown(each).value for each in seen(run.state).steps.values()]
-    reasons = table.pop("reason")
+    if not reported:
+        _print_steps(run)
     seconds = run.state.seconds(time.time())
-    wide = ("display.width", 120, "display.max_columns", 12)
-    with pd.option_context(*wide, "display.max_rows", 200):
-        print(f"\n{table.round({'seconds': 3})}")
-    for name, reason in reasons[reasons != ""].head(_MOST_REASONS).items():
-        print(f"{name}: {reason}")
     print(f"\n{run.status} in {seconds:.1f} s", flush=True)
     _print_advice(run)
     if run.status == "interrupted":
         return
-    with pd.option_context(*wide, "display.max_rows", 24, "display.min_rows", 24):
+    with pd.option_context(*_WIDE, "display.max_rows", 24, "display.min_rows", 24):
         try:
             print(f"\n{to_frame(run.result())}")
         except RunError as error:
@@ -301,6 +304,20 @@ def _print_outcome(run: Run) -> None:
                 print(f"nbflow: {error}", file=sys.stderr)
         except BaseException:  # noqa: BLE001 - whatever a step raised is what the user wants to see
             traceback.print_exc()
+
+
+def _print_steps(run: Run) -> None:
+    import pandas as pd
+
+    from nbflow.notebook.appearance import seen, shown
+
+    table = run.steps.drop(columns=["started", "worker"])
+    table["status"] = [shown(each).value for each in seen(run.state).steps.values()]
+    reasons = table.pop("reason")
+    with pd.option_context(*_WIDE, "display.max_rows", 200):
+        print(f"\n{table.round({'seconds': 3})}")
+    for name, reason in reasons[reasons != ""].head(_MOST_REASONS).items():
+        print(f"{name}: {reason}")
 
 
 def _print_advice(run: Run) -> None:
@@ -320,19 +337,13 @@ def _print_advice(run: Run) -> None:
 
 
 def _show(given: argparse.Namespace) -> int:
-    from nbflow.notebook.html import page
     from nbflow.notebook.source import flow_from
 
-    flow = flow_from(given.flow)
-    picture = flow.show(**drawing_options(given))
+    flow, options = flow_from(given.flow), drawing_options(given)
     if given.output is None:
-        print(picture.text)
-        return 0
-    forms = {".svg": picture.svg, ".dot": picture.dot, ".html": page(flow.name, picture.html)}
-    content = forms.get(Path(given.output).suffix)
-    if content is None:
-        raise LineError(f"cannot write {quoted(given.output)}; write .svg, .dot or .html")
-    Path(given.output).write_text(content, encoding="utf-8")
+        print(flow.show(**options).text)
+    else:
+        flow.save(given.output, **options)
     return 0
 
 

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from nbflow.algebra.evaluate import evaluate
 
 if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
     import graphviz
 
     from nbflow.algebra.flow import Flow
@@ -115,15 +118,35 @@ class Actions:
 
         return picture(self._flow(), **options)
 
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write the drawing into a file, and give its path.
+
+        Parameters
+        ----------
+        path
+            The file; what is written says its ending: ``.svg``, ``.png``, ``.pdf``,
+            ``.html``, ``.dot`` or ``.mmd`` (Mermaid).
+        options
+            As for `show`.
+
+        Raises
+        ------
+        FlowError
+            If it ends otherwise, or cannot be written.
+        """
+        from nbflow.notebook.saving import saved
+
+        return saved(path, self._flow(), **options)
+
     def to_dot(self, **options: Any) -> str:
         """Give the drawing as DOT."""
         return str(self.graph(**options).source)
 
-    def to_mermaid(self) -> str:
+    def to_mermaid(self, **options: Any) -> str:
         """Give the drawing as Mermaid, for a README."""
         from nbflow.notebook.mermaid import mermaid
 
-        return mermaid(self._flow())
+        return mermaid(self._flow(), **options)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from nbflow.notebook.picture import picture

@@ -23,6 +23,7 @@ from nbflow.algebra.expression import (
 )
 from nbflow.algebra.items import elements_of
 from nbflow.errors import SignatureError, quoted
+from nbflow.values.outline import outline
 
 ValueOf = Callable[[Any], Any]
 Kwargs = tuple[tuple[str, Expression], ...]
@@ -60,7 +61,7 @@ def _chosen(choice: Choice, value_of: ValueOf) -> Any:
     arm = choice.decision.taken(value)
     if arm is None or arm >= len(arms):
         name = choice.decision.name
-        return Absent("", f"{name} was {_shown(value)}")
+        return Absent("", f"{name} was {outline(value, 40)}")
     return resolve(arms[arm], value_of)
 
 
@@ -158,7 +159,7 @@ def barred(
         return following(value, name)
     if guard.decision.taken(value) == guard.arm:
         return None
-    return Absent(name, f"{guard.decision.name} was {_shown(value)}")
+    return Absent(name, f"{guard.decision.name} was {outline(value, 40)}")
 
 
 def unwanted(
@@ -189,8 +190,3 @@ def unwanted(
         if not holds(name, invoke(each, flowed, others)):
             return f"{name} was False"
     return None
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"

@@ -6,15 +6,14 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 from nbflow.notebook.html import Markup, element, joined
+from nbflow.notebook.secrecy import code, constants, said
 from nbflow.notebook.sheets import LINE, MUTED, muted
 from nbflow.notebook.wording import paragraph, printable
 
 if TYPE_CHECKING:
     from nbflow.algebra.expression import Node
 
-_SOURCE, _DOC, _SIGNATURE = 6_000, 2_000, 200
-# What a parameter of such a name is given is shown to nobody.
-_SECRET = ("password", "passwd", "token", "secret", "key", "credential")
+_SOURCE, _DOC, _SIGNATURE, _SUMMARY = 6_000, 2_000, 200, 300
 
 
 def about(node: Node) -> Markup:
@@ -41,21 +40,32 @@ def about(node: Node) -> Markup:
         parts.append(element("div", muted("with "), given))
     source = _quietly(inspect.getsource, function)
     if source:
-        parts.append(element("pre", paragraph(inspect.cleandoc(source), _SOURCE), style=LINE))
+        parts.append(
+            element("pre", paragraph(code(inspect.cleandoc(source), node), _SOURCE), style=LINE)
+        )
     else:
         parts.append(element("div", "its source is not known", style=MUTED))
     return joined(parts)
 
 
-def is_secret(name: str) -> bool:
-    """Tell whether an argument of a name is to be shown to nobody.
+def summary(node: Node) -> tuple[str, str]:
+    """Say what a step does, as the first line of its docstring says, and with which arguments.
 
     Examples
     --------
-    >>> is_secret("api_token"), is_secret("path")
-    (True, False)
+    >>> from nbflow import step
+    >>> def clean(n, path, password):
+    ...     "Drop what is empty."
+    >>> flow = 4 >> step(clean).s(path="eu.csv", password="hush")
+    >>> summary(flow.topology.nodes[0])
+    ('Drop what is empty.', "with n=4, path='eu.csv', password=•••")
     """
-    return any(each in name.casefold() for each in _SECRET)
+    function = node.call.definition.fn
+    function = inspect.unwrap(getattr(function, "func", function))
+    doc = "" if inspect.isbuiltin(function) else _quietly(inspect.getdoc, function) or ""
+    first = doc.strip().partition("\n")[0]
+    given = _given(node)
+    return printable(first, _SUMMARY), printable(f"with {given}", _SUMMARY) if given else ""
 
 
 def _signature(node: Node, function: Any) -> str:
@@ -64,32 +74,32 @@ def _signature(node: Node, function: Any) -> str:
     if found is None:
         return name
     shown = [
-        each.replace(default=_Hidden()) if _has_secret_default(each) else each
+        each.replace(default=_Said(each.name, each.default)) if _has_default(each) else each
         for each in found.parameters.values()
     ]
-    said = _quietly(str, found.replace(parameters=shown)) or "(…)"
-    return f"{name}{printable(said, _SIGNATURE)}"
+    signed = _quietly(str, found.replace(parameters=shown)) or "(…)"
+    return f"{name}{printable(signed, _SIGNATURE)}"
 
 
-class _Hidden:
+class _Said:
+    """A default as it may be shown."""
+
+    def __init__(self, name: str, value: Any) -> None:
+        self._text = said(name, value, _SIGNATURE)
+
     def __repr__(self) -> str:
-        return "•••"
+        return self._text
 
 
-def _has_secret_default(parameter: inspect.Parameter) -> bool:
-    given = parameter.default is not parameter.empty and parameter.default is not None
-    return given and is_secret(parameter.name)
+def _has_default(parameter: inspect.Parameter) -> bool:
+    return parameter.default is not parameter.empty and parameter.default is not None
 
 
 def _given(node: Node) -> str:
-    from nbflow.algebra.expression import Const
-    from nbflow.values.outline import outline
-
     parts = []
-    for key, each in node.kwargs:
-        if type(each) is Const:
-            said = "•••" if is_secret(key) else outline(each.value, _SIGNATURE)
-            parts.append(f"{printable(key, _SIGNATURE)}={said}")
+    for name, value in constants(node):
+        named = f"{printable(name, _SIGNATURE)}=" if name else ""
+        parts.append(f"{named}{said(name, value, _SIGNATURE)}")
     return ", ".join(parts)
 
 

@@ -51,7 +51,7 @@ class Canvas:
         self.names = topology.names
         self.upstream = _upstream(topology)
         self.scene = scene(topology)
-        self._drawing = Drawing(self.scene, [], room=True)
+        self._drawing = Drawing(self.scene, [], room=True, nodes=topology.nodes)
         self._figures = {each.key: each for each in self.scene.figures if each.kind in STEPS}
         self._home = {
             self.names[each]: figure for figure in self._figures.values() for each in figure.members
@@ -130,8 +130,12 @@ class Canvas:
         after, before = states[members[0]], states.get(self.upstream[members[0]][0])
         if before is None or None in (before.rows, after.rows):
             return ""
-        parts = [_more(after.rows, before.rows, "row"), _more(after.columns, before.columns, "col")]
-        return ", ".join(part for part in parts if part)
+        rows = _more(after.rows, before.rows, "row")
+        columns = _more(after.columns, before.columns, "column")
+        if rows and columns:
+            # Both in words would be wider than what is said above them.
+            return " × ".join(each.split()[0] for each in (rows, columns))
+        return rows or columns
 
 
 def _upstream(topology: Any) -> dict[str, list[str]]:

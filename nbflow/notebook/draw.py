@@ -14,9 +14,11 @@ from graphviz.quoting import NoHtml
 
 from nbflow.errors import FlowError, did_you_mean, quoted
 from nbflow.notebook import style
+from nbflow.notebook.about import summary
 from nbflow.notebook.appearance import seen as as_seen
 from nbflow.notebook.appearance import shown
-from nbflow.notebook.options import checked
+from nbflow.notebook.layout import apart, breaks, in_order, telling
+from nbflow.notebook.options import OPTIONS, checked
 from nbflow.notebook.scene import scene
 from nbflow.notebook.style import DECIDING, LOOKS, PLAIN, PROBLEMS, SHAPES, Kind, Mark, Shown
 from nbflow.notebook.taken import faded, taken
@@ -37,8 +39,10 @@ from nbflow.record.events import Status
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from nbflow.algebra.expression import Node
     from nbflow.algebra.flow import Flow
     from nbflow.notebook.figure import Arrow, Figure, Frame, Scene
+    from nbflow.notebook.undoing import Back
     from nbflow.record.state import RunState
     from nbflow.record.stepstate import StepState
 
@@ -52,8 +56,7 @@ _KEPT = 5
 STEPS = frozenset({Kind.STEP, Kind.MAPPED, Kind.STACK, Kind.FOLD, Kind.BRANCH})
 # About as wide as what is said there while a flow runs.
 _ROOM, _ROOM_FOR_ELEMENTS = "retrying · 00.0 s", "000,000/000,000 · 00.0 s"
-_ROOM_ON_EDGE = (" 000,000 × 00 ", " +000,000 rows ")
-OPTIONS = ("direction", "collapse", "focus", "hops")
+_ROOM_ON_EDGE = " 000,000 × 00 \n +000,000 rows "
 
 
 def digraph(
@@ -65,6 +68,7 @@ def digraph(
     focus: str | Iterable[str] | None = None,
     hops: int = 1,
     deterministic: bool = False,
+    hover: bool = False,
     **unknown: Any,
 ) -> graphviz.Digraph:
     """Draw a flow, or a run of it.
@@ -86,6 +90,9 @@ def digraph(
         How near that is.
     deterministic
         Whether to leave out what differs from run to run, such as times.
+    hover
+        Whether a step says what it does, and with which arguments, where the mouse rests
+        on it. An image in a notebook cannot, and needs not hold that.
 
     Raises
     ------
@@ -97,8 +104,8 @@ def digraph(
     Examples
     --------
     >>> from nbflow import step
-    >>> print(digraph(4 >> step(abs), direction="TB").body[0].strip())
-    n0 [label=abs color="#5b7fae" fillcolor="#eef3fa" fontcolor="#1c2f4a"]
+    >>> print(digraph(4 >> step(abs), direction="TB").body[-1].strip())
+    c0 -> n0 [arrowsize=0.5 color="#757f8e"]
     """
     for name in unknown:
         raise FlowError(f"there is no drawing option {quoted(name)}; {did_you_mean(name, OPTIONS)}")
@@ -108,11 +115,10 @@ def digraph(
     states = [] if state is None else [state.steps.get(name) for name in topology.names]
     failed = [i for i, each in enumerate(states) if each and shown(each) in PROBLEMS]
     seen = scene(topology, collapse=collapse, focus=focus, hops=hops, kept=failed[:_KEPT])
-    graph = Drawing(seen, states, deterministic=deterministic).digraph(direction)
-    for back in () if state is None else way_back(flow, seen, state):
-        look = {**style.BACK, **(style.STUCK if back.stuck else {})}
-        graph.edge(back.tail, back.head, label=_literal(f" {back.said} "), **look)
-    return graph
+    backs = [] if state is None else way_back(flow, seen, state)
+    nodes = topology.nodes if hover else ()
+    drawing = Drawing(seen, states, deterministic=deterministic, nodes=nodes)
+    return drawing.digraph(direction, backs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +154,8 @@ class Drawing:
         Whether to leave out what differs from run to run.
     room
         Whether to leave room for what is said only while the flow runs.
+    nodes
+        The steps, of those pictures that say what each of them does.
     """
 
     def __init__(
@@ -157,42 +165,51 @@ class Drawing:
         *,
         deterministic: bool = False,
         room: bool = False,
+        nodes: Sequence[Node] = (),
     ) -> None:
         self.scene = seen
         self.states = states
         self.deterministic = deterministic
         self.room = room
+        self.nodes = nodes
         self.figures = {figure.key: figure for figure in seen.figures}
-        self.leading = {arrow.tail for arrow in seen.arrows if not arrow.order_only}
+        self.figures_in_order = in_order(seen)
+        self.telling = frozenset(telling(seen))
         self.shown = {figure.key: self._states(figure) for figure in seen.figures}
         self.fates = taken(seen, self.shown)
 
-    def digraph(self, direction: str) -> graphviz.Digraph:
-        """Write it as DOT."""
+    def digraph(self, direction: str, backs: Sequence[Back] = ()) -> graphviz.Digraph:
+        """Write it as DOT, with the arrows of a way back."""
         graph: graphviz.Digraph = graphviz.Digraph(
             "flow",
-            graph_attr={**style.GRAPH, "rankdir": direction},
+            graph_attr={**style.GRAPH, "rankdir": direction, "ranksep": str(apart(self.scene))},
             node_attr=dict(style.NODE),
             edge_attr=dict(style.EDGE),
         )
         note = self.scene.note if self.scene.figures else "an empty flow"
         if note:
             graph.graph_attr["label"] = _literal(note)
-        self._fill(graph, "", upwards=direction == "LR")
+        said = {each: self._said(each) for each in self.scene.arrows}
+        labelled = bool(backs) or any(said.values())
+        # Graphviz lays out frames from the bottom up then, unless something is said on edges.
+        self._fill(graph, "", upwards=direction == "LR" and not labelled)
+        written = {each.key: self._written(each) for each in self.scene.figures}
+        ends = breaks(self.scene, written, said) if direction == "LR" and not backs else ()
         for arrow in self.scene.arrows:
-            graph.edge(arrow.tail, arrow.head, **self._edge(arrow))
+            more = {"constraint": "false"} if arrow in ends else {}
+            graph.edge(arrow.tail, arrow.head, **self._edge(arrow), **more)
+        for back in backs:
+            look = {**style.BACK, **(style.STUCK if back.stuck else {})}
+            graph.edge(back.tail, back.head, label=_literal(f" {back.said} "), **look)
         return graph
 
     # Frames
 
     def _fill(self, graph: graphviz.Digraph, key: str, *, upwards: bool) -> None:
-        """Write the figures that are in a frame, and the frames among them.
-
-        From left to right, Graphviz lays out the inside of a frame from the bottom up.
-        """
+        """Write the figures that are in a frame, and the frames among them."""
         inner = {frame.key: frame for frame in self.scene.frames if frame.parent == key}
         outer = {frame.key: frame.parent for frame in self.scene.frames}
-        for figure in self.scene.figures[:: -1 if upwards and key else 1]:
+        for figure in self.figures_in_order[:: -1 if upwards and key else 1]:
             if figure.frame == key:
                 graph.node(figure.key, **self._attributes(figure))
                 continue
@@ -219,11 +236,8 @@ class Drawing:
         branch = figure.kind is Kind.BRANCH
         if figure.kind not in STEPS:
             return {"label": _literal(printable(figure.title, _TITLE)), **SHAPES[figure.kind]}
-        face, states = self.face(figure), self.shown[figure.key]
-        lines = [each for each in (face.title, face.detail, *face.said) if each]
-        if self.room:
-            lines.append(_ROOM_FOR_ELEMENTS if figure.outlines > 1 else _ROOM)
-        status = face.status
+        lines, states = self._written(figure), self.shown[figure.key]
+        status = worst(states)
         look = LOOKS[status] if status is not None else DECIDING if branch else PLAIN
         attributes = {
             "label": _literal(*lines),
@@ -234,6 +248,8 @@ class Drawing:
         if figure.outlines > 1:
             attributes["peripheries"] = str(figure.outlines)
         attributes.update(SHAPES[figure.kind])
+        if len(lines) > 1 and not branch:
+            attributes["margin"] = style.margin(lines)
         if branch:
             attributes["height"] = style.DIAMONDS[min(len(lines), len(style.DIAMONDS)) - 1]
         if look.dashed:
@@ -246,8 +262,18 @@ class Drawing:
             attributes["color"] = LOOKS[Status.RETRYING].border
         said = self._tooltip(figure, states, printable(figure.title, _limit(figure)))
         if said:
-            attributes["tooltip"] = _literal(said)
+            attributes["tooltip"] = _literal(*said)
         return attributes
+
+    def _written(self, figure: Figure) -> list[str]:
+        """Say what is written on a figure, line by line."""
+        if figure.kind not in STEPS:
+            return [printable(figure.title, _TITLE)]
+        face = self.face(figure)
+        lines = [each for each in (face.title, face.detail, *face.said) if each]
+        if self.room:
+            lines.append(_ROOM_FOR_ELEMENTS if figure.outlines > 1 else _ROOM)
+        return lines
 
     def face(self, figure: Figure) -> Face:
         """Say what is to be seen of a figure that stands for steps."""
@@ -269,7 +295,7 @@ class Drawing:
     def _lines(self, figure: Figure, states: list[StepState]) -> list[str]:
         if not states:
             return []
-        size = "" if figure.key in self.leading or figure.kind is Kind.BRANCH else total(states)
+        size = "" if figure.key in self.telling or figure.kind is Kind.BRANCH else total(states)
         if len(figure.members) > 1:
             parts = [tally(states)]
         else:
@@ -277,16 +303,17 @@ class Drawing:
         lines = [" · ".join(part for part in (*parts, size) if part)]
         if states[0].status is Status.RETRYING and len(states) == 1:
             lines = parts
-        first = next(each for each in states if shown(each) is worst(states))
+        said_of = worst(states)
+        first = next(each for each in states if shown(each) is said_of)
         # What is in doubt takes a sentence to say, for which there is no room here.
         if shown(first) is not Mark.DOUBT and not self.deterministic:
             lines.append(_problem(first, _REASON))
         return [line for line in lines if line]
 
-    def _tooltip(self, figure: Figure, states: list[StepState], title: str) -> str:
+    def _tooltip(self, figure: Figure, states: list[StepState], title: str) -> list[str]:
         parts = []
         full = printable(figure.title, _TOOLTIP)
-        if full != title:
+        if full != title or self.nodes:
             parts.append(full)
         troubled = [each for each in states if shown(each) in PROBLEMS]
         troubled += [each for each in states if each.error is not None or each.reason]
@@ -295,7 +322,15 @@ class Drawing:
         for each in troubled[:1]:
             failed = "" if self.deterministic else _problem(each, _TOOLTIP)
             parts.append(failed or reason(each, deterministic=self.deterministic, limit=_TOOLTIP))
-        return " · ".join(part for part in parts if part)
+        said = " · ".join(part for part in parts if part)
+        return [*([said] if said else []), *self._about(figure)]
+
+    def _about(self, figure: Figure) -> list[str]:
+        """Say what a step does, and with what; of those in a stack, only what all of them do."""
+        if not self.nodes or figure.kind is Kind.FOLD:
+            return []
+        purpose, given = summary(self.nodes[figure.members[0]])
+        return [each for each in (purpose, given if len(figure.members) == 1 else "") if each]
 
     # Edges
 
@@ -315,21 +350,26 @@ class Drawing:
             attributes.update(style.TAKEN)
         elif fate is False or faded(self.shown[head.key]) or faded(states):
             attributes.update(style.FADED)
+        said = self._said(arrow)
+        if said:
+            attributes["label"] = _literal(*said.split("\n"))
+        return attributes
+
+    def _said(self, arrow: Arrow) -> str:
+        """Say what stands along an arrow."""
         said = _cases(arrow.cases)
         if self.carries(arrow):
-            said = total(states)
             if self.room:
-                attributes["label"] = _literal(*_ROOM_ON_EDGE)
-        if said:
-            attributes["label"] = _literal(f" {said} ")
-        return attributes
+                return _ROOM_ON_EDGE
+            said = total(self.shown[arrow.tail])
+        return f" {said} " if said else ""
 
     def carries(self, arrow: Arrow) -> bool:
         """Tell whether it is said along an arrow how much flows there."""
         tail = self.figures[arrow.tail]
-        if arrow.order_only or arrow.cases or tail.kind not in STEPS:
+        if arrow.order_only or arrow.cases or arrow.tail not in self.telling:
             return False
-        return tail.kind not in (Kind.FOLD, Kind.BRANCH)
+        return tail.kind in STEPS and tail.kind not in (Kind.FOLD, Kind.BRANCH)
 
 
 def _limit(figure: Figure) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from nbflow.algebra.expression import (
     Choice,
@@ -18,6 +18,7 @@ from nbflow.algebra.expression import (
 )
 from nbflow.notebook.arms import NOTHING, IdleArm, constant
 from nbflow.notebook.figure import Arrow, Figure
+from nbflow.notebook.secrecy import HIDDEN, secret_constants
 from nbflow.notebook.style import Kind
 from nbflow.notebook.wording import count, counted, described
 
@@ -111,21 +112,23 @@ class Feeds:
         return [*_flowed_in(decider, Const), *_flowed_in(decider, ParamRef)]
 
     def _feed_constants(self, figure: Figure) -> None:
-        found: dict[int, Any] = {}
+        found: dict[int, str] = {}
         for each in figure.members:
             above = {id(leaf) for leaf in self._above(each)}
-            for const in _flowed_in(self.topology.nodes[each], Const):
-                if id(const) not in above:
-                    found[id(const)] = const.value
+            node = self.topology.nodes[each]
+            flowing = [const for const in _flowed_in(node, Const) if id(const) not in above]
+            secrets = secret_constants(node) if flowing else frozenset()
+            for const in flowing:
+                found[id(const)] = HIDDEN if id(const) in secrets else described(const.value)
         if not found:
             return
         if len(found) == 1 or len(found) > _MANY or len(figure.members) > 1:
-            values = list(found.values())
-            title = described(values[0]) if len(values) == 1 else counted(len(values), "value")
+            titles = list(found.values())
+            title = titles[0] if len(titles) == 1 else counted(len(titles), "value")
             self._join(figure, Kind.CONSTANT, tuple(found), title)
             return
-        for key, value in found.items():
-            self._join(figure, Kind.CONSTANT, (key,), described(value))
+        for key, title in found.items():
+            self._join(figure, Kind.CONSTANT, (key,), title)
 
     def _join(self, figure: Figure, kind: Kind, identity: Hashable, title: str) -> None:
         known = self._known(kind, identity, title)

@@ -11,7 +11,7 @@ from nbflow.notebook.lanes import Bar, Lane, bars_of, busiest, lanes_of
 from nbflow.notebook.scale import Scale
 from nbflow.notebook.style import GREY, LOOKS, Look
 from nbflow.notebook.svg import drawing, line, path, rectangle, text, wide
-from nbflow.notebook.wording import count, counted, duration, printable
+from nbflow.notebook.wording import count, counted, duration, listed, printable
 from nbflow.record.events import Status
 from nbflow.record.spans import Span
 
@@ -165,10 +165,11 @@ def _bars(bars: Sequence[Bar], top: float, critical: frozenset[str]) -> Iterator
     y = top + (_LANE - _BAR) / 2
     for bar in ordered:
         if bar not in among:
-            yield _bar(bar, y, bold=not critical.isdisjoint(bar.steps) and not bar.span.undo)
+            bold = not critical.isdisjoint(bar.steps) and not bar.span.undo
+            yield _bar(bar, y, bold=bold)
     for bar in among:
         look = _look(bar.span)
-        yield rectangle(bar.x, y + _BAR - 3.5, bar.width, 3, fill=look.border)
+        yield rectangle(bar.x, y + _BAR - 3.5, bar.width, 3, _hover(bar), fill=look.border)
     shown = [bar for bar in ordered if bar not in among]
     for bar in shown:
         failed = sum(each.span.count for each in among if _around(each, [bar]) is not None)
@@ -176,16 +177,18 @@ def _bars(bars: Sequence[Bar], top: float, critical: frozenset[str]) -> Iterator
 
 
 def _bar(bar: Bar, y: float, *, bold: bool) -> Markup:
-    look = _look(bar.span)
+    look, said = _look(bar.span), _hover(bar)
     if bar.width < 4:
         # It would be all outline.
         more = 2.0 if bold else 0.0
-        return rectangle(bar.x, y - more, bar.width, _BAR + 2 * more, fill=look.border)
+        return rectangle(bar.x, y - more, bar.width, _BAR + 2 * more, said, fill=look.border)
     outline: dict[str, str | float] = {"stroke": look.border, "stroke_width": 2.4 if bold else 0.9}
     if look.dashed or bar.span.undo:
         outline["stroke_dasharray"] = "4 2"
     rounded = min(3.5, bar.width / 3)
-    return rectangle(bar.x + 0.5, y, bar.width - 1, _BAR, rx=rounded, fill=look.fill, **outline)
+    return rectangle(
+        bar.x + 0.5, y, bar.width - 1, _BAR, said, rx=rounded, fill=look.fill, **outline
+    )
 
 
 def _label(bar: Bar, bars: Sequence[Bar], y: float, failed: int, *, bold: bool) -> Iterator[Markup]:
@@ -231,6 +234,23 @@ def _words(bar: Bar, failed: int) -> Iterator[str]:
         yield sign + each
     if sign:
         yield sign.strip()
+
+
+def _hover(bar: Bar) -> str:
+    """Say what a bar stands for, also where there is no room to write it on the bar."""
+    span = bar.span
+    if len(bar.steps) > 1:
+        shown = sorted(bar.steps)
+        return f"{counted(len(shown), 'step')}: {listed(shown, _NAME)}"
+    label = f"[{printable(span.label, _NAME)}]" if span.label else ""
+    parts = [f"{printable(span.step, _NAME)}{label}"]
+    if span.count > 1:
+        parts.append(counted(span.count, "element"))
+    if span.attempt > 1 and span.count == 1:
+        parts.append(f"attempt {span.attempt}")
+    status = Status.COMPENSATED if span.undo and span.status is not Status.FAILED else span.status
+    said = "undone" if status is Status.COMPENSATED else _MEANINGS.get(status, status.value)
+    return ", ".join([*parts, said, duration(span.end - span.start)])
 
 
 def _look(span: Span) -> Look:

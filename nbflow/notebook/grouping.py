@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from nbflow.algebra.expression import ParamRef
@@ -21,6 +22,7 @@ CROWDED = 150
 _CROWDED_EDGES = 600
 _FEWEST_FOLDED = 3
 _BANDS = 40
+_WORD = re.compile(r"[^\W\d_]+")
 
 
 def links(topology: Topology, wires: Wires, visible: Sequence[int], starts: Sequence[int]) -> Links:
@@ -100,12 +102,35 @@ def groups(
         if _crowded(linked, found):
             found = [group for each in classes for group in _folded(each, kept)]
         if _crowded(linked, found):
+            found = _stacked(alike(_families(linked), 1))
+        if _crowded(linked, found):
             found = _bands(linked)
         found.sort()
         if len(found) < steps:
             said = f"{counted(steps, 'step')} drawn as {count(len(found))}"
             return found, f"{said}; focus= shows the surroundings of one, collapse=False all"
     return sorted(found), ""
+
+
+def family(name: str) -> str:
+    """Give the first word of a name: what steps have in common that are numbered, or named alike.
+
+    Examples
+    --------
+    >>> family("read_17"), family("load_orders"), family("load2024"), family("_x")
+    ('read', 'load', 'load', '_x')
+    """
+    found = _WORD.match(name)
+    return name if found is None else found.group()
+
+
+def _families(linked: Links) -> Links:
+    """Take steps for alike whose names only begin alike."""
+    kinds = {
+        position: (family(nature[0]), *nature[2:]) if isinstance(nature, tuple) else nature
+        for position, nature in linked.kinds.items()
+    }
+    return Links(linked.upstream, kinds)
 
 
 def _crowded(linked: Links, found: Sequence[tuple[int, ...]]) -> bool:

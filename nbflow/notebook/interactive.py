@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from nbflow.errors import MissingExtraError
+from nbflow.notebook.html import escaped
 from nbflow.notebook.wording import printable
 
 if TYPE_CHECKING:
@@ -44,7 +45,8 @@ class InteractiveTable:
         bundle = import_module("itables.options").dt_bundle
         shown = itables.to_html_datatable(
             self.frame,
-            caption=printable(self.title),
+            # A caption is HTML to itables, which escapes all the rest.
+            caption=str(escaped(printable(self.title))),
             connected=False,
             maxBytes=_MOST_BYTES,
             display_logo_when_loading=False,

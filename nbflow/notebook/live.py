@@ -80,6 +80,7 @@ class Live:
 
             run = self.run
             self.glance = Glance(run.flow, run.state, seconds_before(run), self._place)
+            self.glance.whole["id"] = run.id
             self.glance.look(run.state, time.time(), _SHEETS_SECONDS)
             self._panel = Panel(lambda: self.glance.whole, self._answer)  # type: ignore[union-attr]
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from nbflow.errors import FlowError
 
+OPTIONS = ("direction", "collapse", "focus", "hops")
+
 
 def checked(direction: Any, collapse: Any, focus: Any, hops: Any) -> None:
     """Refuse drawing options that cannot mean anything.

@@ -12,6 +12,10 @@ const LOOK = `
 .head b { font-size: 14px; }
 .chip { border: 1px solid; border-radius: 9px; padding: 0 7px; white-space: nowrap; }
 .muted { opacity: .7; }
+.lost { border-left: 3px solid #c98a00; padding-left: 10px; margin: 4px 0; }
+.lost[hidden] { display: none; }
+.deaf .frame { opacity: .6; }
+.deaf .node.running > * { animation: none !important; }
 .outlook:not(:empty) { border-left: 3px solid #c98a00; padding-left: 10px; margin: 4px 0; }
 .bar { height: 3px; background: rgba(128,128,128,.25); border-radius: 2px; overflow: hidden; margin: 2px 0 4px; }
 .bar i { display: block; height: 100%; width: 0; background: #0072b2; transition: width .2s linear; }
@@ -26,12 +30,13 @@ button:focus-visible { outline: 2px solid #0072b2; outline-offset: 2px; }
 .frame { position: relative; border: 1px solid rgba(128,128,128,.25); border-radius: 6px; }
 .view { overflow: auto; max-height: 560px; padding: 4px; cursor: grab; }
 .view.dragged { cursor: grabbing; }
-.tools { position: absolute; right: 6px; top: 6px; display: flex; gap: 4px; opacity: .35; }
-.frame:hover .tools, .tools:focus-within { opacity: 1; }
-.tools button { background: var(--jp-layout-color1, #fff); min-width: 24px; padding: 0 6px; }
+.tools { margin-left: auto; display: flex; gap: 4px; opacity: .5; }
+.panel:hover .tools, .tools:focus-within { opacity: 1; }
+.tools button { min-width: 24px; padding: 0 6px; }
 svg { display: block; }
 .node, .edge.full { cursor: pointer; }
 .node.chosen > path, .node.chosen > polygon, .node.chosen > ellipse { stroke-width: 3; }
+.edge text, .cluster text { fill: var(--jp-content-font-color2, #757f8e); }
 .node.running > path, .node.running > polygon { animation: breathe 1.6s ease-in-out infinite; }
 @keyframes breathe { 50% { stroke-width: 2.6; } }
 @media (prefers-reduced-motion: reduce) { .node.running > * { animation: none !important; } .bar i { transition: none; } }
@@ -47,8 +52,11 @@ svg { display: block; }
 `;
 
 const MOST_MEMBERS = 400;
+const STOPPED = ["restarting", "autorestarting", "terminating", "dead"];
 // So long the kernel may take to hear that the run is to be cancelled, in milliseconds.
 const PATIENCE = 3000;
+// To this share of its size a picture shrinks by itself; more would be illegible, and it scrolls.
+const LEAST = 0.75;
 
 function make(name, className, text) {
   const found = document.createElement(name);
@@ -65,28 +73,43 @@ function seconds(value) {
   return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
+// What has names of the user's for its keys: none of them may be taken for a part of an object.
+function bare(known) {
+  return Object.assign(Object.create(null), known);
+}
+
+function isBare(value) {
+  return value && typeof value === "object" && !Array.isArray(value);
+}
+
 // What is known of the run in this page, shared by all places that show it.
 class Story {
   constructor(whole) {
-    this.whole = whole;
+    this.whole = bare(whole);
+    for (const [key, value] of Object.entries(whole)) {
+      if (isBare(value)) this.whole[key] = bare(value);
+    }
     this.at = performance.now();
+    this.heard(this.whole.faces);
     this.places = new Set();
     this.ended = false;
+  }
+
+  // Times that run on begin where a message has left them.
+  heard(faces) {
+    for (const face of Object.values(faces ?? {})) face.heardAt = this.at;
   }
 
   take(delta) {
     this.at = performance.now();
     for (const [key, value] of Object.entries(delta)) {
-      if (value && typeof value === "object" && !Array.isArray(value)) {
-        Object.assign(this.whole[key] ??= {}, value);
+      if (isBare(value)) {
+        Object.assign(this.whole[key] ??= bare(), value);
       } else {
         this.whole[key] = value;
       }
     }
-    // Times that run on begin where this message has left them.
-    for (const [key, face] of Object.entries(delta.faces ?? {})) {
-      face.heardAt = this.at;
-    }
+    this.heard(delta.faces);
     for (const place of this.places) place.show(delta);
   }
 
@@ -95,9 +118,16 @@ class Story {
     for (const place of this.places) place.stop.textContent = "stopping; what runs ends first";
   }
 
+  // The kernel that told it is no more: what the run is now, nobody here knows.
+  lose() {
+    if (this.lost || this.whole.head.final) return;
+    this.lost = performance.now();
+    for (const place of this.places) place.show(this.whole);
+  }
+
   elapsed() {
     const head = this.whole.head;
-    return head.elapsed + (head.final ? 0 : (performance.now() - this.at) / 1000);
+    return head.elapsed + (head.final ? 0 : ((this.lost ?? performance.now()) - this.at) / 1000);
   }
 }
 
@@ -140,8 +170,11 @@ class Place {
   }
 
   gone() {
+    this.sizes?.disconnect();
     clearInterval(this.clock);
     this.story.places.delete(this);
+    // The report goes on to be written, and is seen again.
+    if (!this.story.lost && !this.story.whole.head.final) this.host.shadowRoot.replaceChildren(make("slot"));
   }
 
   build() {
@@ -154,6 +187,8 @@ class Place {
     const head = make("div", "head");
     head.append(this.chip, make("b", "", whole.name), this.line, this.stop);
     this.outlook = make("div", "outlook");
+    this.lost = make("div", "lost");
+    this.lost.hidden = true;
     const bar = make("div", "bar");
     this.done = make("i");
     bar.append(this.done);
@@ -163,13 +198,14 @@ class Place {
     this.view.onscroll = () => {
       if (this.host.isConnected) this.scrolled = { scrollLeft: this.view.scrollLeft, scrollTop: this.view.scrollTop };
     };
-    this.frame.append(this.view, this.tools());
+    this.frame.append(this.view);
+    if (whole.svg) head.append(this.tools());
     this.sheet = make("div", "sheet");
     this.sheet.hidden = true;
     this.sheet.setAttribute("aria-live", "polite");
     this.told = make("div", "unseen");
     this.told.setAttribute("role", "status");
-    this.panel.append(head, bar, this.outlook, this.problems, this.frame, this.sheet, this.told);
+    this.panel.append(head, bar, this.lost, this.outlook, this.problems, this.frame, this.sheet, this.told);
     this.draw();
     this.drag();
   }
@@ -177,8 +213,8 @@ class Place {
   tools() {
     const tools = make("div", "tools");
     for (const [sign, title, act] of [
-      ["−", "Smaller", () => this.zoom(this.scale / 1.25)],
-      ["+", "Larger", () => this.zoom(this.scale * 1.25)],
+      ["−", "Smaller", () => this.chosenZoom(this.scale / 1.25)],
+      ["+", "Larger", () => this.chosenZoom(this.scale * 1.25)],
       ["⤢", "Fit", () => this.fit()],
     ]) {
       const button = make("button", "", sign);
@@ -201,6 +237,9 @@ class Place {
     this.width = parseFloat(this.svg.getAttribute("width")) * 96 / 72;
     this.svg.removeAttribute("height");
     this.zoom(1);
+    // As long as nobody has chosen another size. What scrolls inside does not change this width.
+    this.sizes = new ResizeObserver(() => this.isOwnSize || this.adapt());
+    this.sizes.observe(this.panel);
     this.svg.setAttribute("role", "group");
     this.svg.setAttribute("aria-label", "steps");
     for (const group of this.svg.querySelectorAll("g.node")) {
@@ -263,8 +302,18 @@ class Place {
     this.svg?.setAttribute("width", Math.round(this.width * this.scale));
   }
 
+  chosenZoom(scale) {
+    this.isOwnSize = true;
+    this.zoom(scale);
+  }
+
   fit() {
-    this.zoom(Math.min(1.5, (this.view.clientWidth - 12) / this.width));
+    this.chosenZoom(Math.min(1.5, (this.view.clientWidth - 12) / this.width));
+  }
+
+  adapt() {
+    const room = this.panel.clientWidth - 28;
+    if (room > 0) this.zoom(Math.min(1, Math.max(LEAST, room / this.width)));
   }
 
   drag() {
@@ -287,7 +336,7 @@ class Place {
     this.view.addEventListener("wheel", (event) => {
       if (!event.ctrlKey && !event.metaKey) return;
       event.preventDefault();
-      this.zoom(this.scale * (event.deltaY < 0 ? 1.1 : 1 / 1.1));
+      this.chosenZoom(this.scale * (event.deltaY < 0 ? 1.1 : 1 / 1.1));
     }, { passive: false });
   }
 
@@ -326,10 +375,10 @@ class Place {
 
   // Only what runs says for how long, and the browser counts on.
   showSince(node) {
+    if (this.story.lost) return;
     const since = node.face?.[5];
     if (since === null || since === undefined) return;
-    const at = node.face.heardAt ?? this.story.at;
-    const now = since + (performance.now() - at) / 1000;
+    const now = since + (performance.now() - node.face.heardAt) / 1000;
     node.said.textContent = `${node.face[1]} · ${seconds(now)}`;
   }
 
@@ -348,6 +397,7 @@ class Place {
     Object.assign(this.chip.style, { background: fill, borderColor: border, color: ink });
     this.chip.textContent = `${signs[head.status]} ${head.status}`;
     this.panel.dataset.status = head.status;
+    if (this.story.lost) return this.showLost();
     this.outlook.innerHTML = head.outlook;
     this.stop.hidden = head.final;
     this.done.style.width = `${(100 * head.ended) / Math.max(1, head.total)}%`;
@@ -359,15 +409,31 @@ class Place {
     this.showLine();
   }
 
+  showLost() {
+    const { id, looks, signs, head, name } = this.story.whole;
+    const [fill, border, ink] = looks.interrupted;
+    Object.assign(this.chip.style, { background: fill, borderColor: border, color: ink });
+    this.chip.textContent = `${signs.interrupted} kernel stopped`;
+    this.panel.dataset.status = "lost";
+    this.panel.classList.add("deaf");
+    this.stop.hidden = true;
+    this.lost.hidden = false;
+    this.lost.textContent =
+      `The kernel has stopped, and nothing more is heard of this run here; it was ${head.status} at that moment. ` +
+      `nbflow.load(${JSON.stringify(id)}) says what became of it, and its .resume() goes on with it.`;
+    this.told.textContent = `the kernel of ${name} has stopped`;
+    this.showLine();
+  }
+
   showLine() {
     const { head, signs } = this.story.whole;
     const elapsed = this.story.elapsed();
     const parts = [`${head.ended} of ${head.total} steps`, seconds(elapsed)];
-    if (!head.final && head.expected) {
+    if (!head.final && head.expected && !this.story.lost) {
       const left = head.expected - elapsed;
       parts.push(left > 0 ? `about ${seconds(left)} left` : `${seconds(head.expected)} last time`);
     }
-    if (head.workers) parts.push(head.workers);
+    if (head.workers && !this.story.lost) parts.push(head.workers);
     if (head.tally.length > 1) parts.push(...head.tally.map(([status, n]) => `${signs[status]} ${n} ${status}`));
     this.line.textContent = parts.join(" · ");
   }
@@ -382,7 +448,7 @@ class Place {
   }
 
   tick() {
-    if (this.story.whole.head.final) return;
+    if (this.story.whole.head.final || this.story.lost) return;
     this.showLine();
     for (const node of this.nodes.values()) this.showSince(node);
   }
@@ -399,8 +465,17 @@ class Place {
       chosen.key = Object.keys(members).find((key) => members[key].includes(chosen.name));
     }
     for (const [key, node] of this.nodes) node.group.classList.toggle("chosen", key === chosen.key);
+    this.bring(this.nodes.get(chosen.key)?.group);
     this.showSheet();
     this.sheet.scrollTop = 0;
+  }
+
+  // What was chosen elsewhere, such as a failure, may be out of view.
+  bring(group) {
+    if (!group) return;
+    const room = this.view.getBoundingClientRect(), box = group.getBoundingClientRect();
+    const past = (low, high, least, most) => (low < least ? low - least - 12 : Math.max(0, high - most + 24));
+    this.view.scrollBy(past(box.left, box.right, room.left, room.right), past(box.top, box.bottom, room.top, room.bottom));
   }
 
   close() {
@@ -411,7 +486,8 @@ class Place {
 
   refresh(delta) {
     const name = this.chosen.name;
-    if (name === undefined || name in (delta.steps ?? {}) || name in (delta.sheets ?? {})) this.showSheet();
+    const isTold = [delta.steps, delta.sheets].some((each) => each && Object.hasOwn(each, name));
+    if (name === undefined || isTold) this.showSheet();
   }
 
   showSheet() {
@@ -439,7 +515,7 @@ class Place {
         sheet.innerHTML = sheets[name];
       } else {
         sheet.append(make("div", "muted", this.waiting(name)));
-        if (this.isOver(name)) this.say({ do: "sheet", name });
+        if (this.isOver(name) && !this.story.lost) this.say({ do: "sheet", name });
       }
       body.append(sheet, this.about(name));
     }
@@ -464,6 +540,7 @@ class Place {
   waiting(name) {
     const [status, said] = this.story.whole.steps[name] ?? ["pending", ""];
     const sign = this.story.whole.signs[status];
+    if (this.story.lost) return `${sign} ${status}${said ? ", " + said : ""}; the kernel has stopped`;
     const later = this.isOver(name) ? "asking the kernel, which may be busy …" : "what it gives is shown here when it has ended";
     return `${sign} ${status}${said ? ", " + said : ""}; ${later}`;
   }
@@ -518,15 +595,28 @@ function saying(model) {
   };
 }
 
+// Calls something when the kernel of a model has stopped, whatever page this is.
+function heed(model, act) {
+  model.on("comm_live_update", act);
+  const statuses = model.widget_manager?.kernel?.statusChanged;
+  const look = (_, status) => STOPPED.includes(status) && act();
+  statuses?.connect?.(look);
+  return () => statuses?.disconnect?.(look);
+}
+
 function initialize({ model }) {
   const story = storyOf(model);
+  const unheed = heed(model, () => story.lose());
   model.on("msg:custom", (message) => {
     if (message.heard === "cancel") story.stops();
     if (message.delta) story.take(message.delta);
   });
   const unsettle = settle(story, saying(model));
   model.send({ do: "here" });
-  return unsettle;
+  return () => {
+    unheed();
+    unsettle();
+  };
 }
 
 function render({ model, el }) {

@@ -17,7 +17,19 @@ from importlib import metadata
 _TIMEOUT = 20.0
 _PREAMBLE = re.compile(r"<\?xml[^>]*>\s*|<!DOCTYPE[^>]*>\s*|<!--.*?-->\s*", re.DOTALL)
 
+# The fonts that the packaged renderer brings for PNG have these signs, and not all of ours.
+# Where a sign is missing, one that looks alike stands for it; words say the same.
+_ITS_SIGNS = re.compile(
+    "[\n\r\t -~\xa0-\u017f\u0192\u0384-\u03ce\u0400-\u045f\u0490\u0491\u2013-\u2015\u2017-\u201e"
+    "\u2020-\u2022\u2026\u2030\u2032\u2033\u2039\u203a\u20ac\u2116\u2122\u2190-\u2195\u2206\u220f\u2211"
+    "\u2212\u221a\u221e\u222b\u2248\u2260\u2261\u2264\u2265\u25a0\u25a1\u25b2\u25ba\u25bc\u25c4\u25ca"
+    "\u25cb\u25cf]*"
+)
+_ALIKE = str.maketrans("✓✗◐↻⊘↶◇", "√×●↕Ø←◊")
+_DOTS_PER_INCH = 192
+
 _NODE = re.compile(r'<g id="node\d+" class="node">.*?</g>\s*(?=<g |</g>\s*</svg>)', re.DOTALL)
+_LINK = re.compile(r'<a xlink:title="([^"]*)">')
 _FONT_SIZE = re.compile(r' font-size="[\d.]+"')
 
 
@@ -40,6 +52,8 @@ def svg(source: str) -> str | None:
         return None
     # What the renderer says about itself would make pictures of two versions differ.
     text = _PREAMBLE.sub("", drawn.decode("utf-8", "replace")).strip()
+    # Not every browser shows the title of a link that leads nowhere.
+    text = _LINK.sub(r"<title>\1</title>", text).replace("</a>\n", "")
     return _NODE.sub(_typeset, text.replace(' xml:space="preserve"', "")) + "\n"
 
 
@@ -57,8 +71,18 @@ def _typeset(node: re.Match[str]) -> str:
 
 
 def png(source: str) -> bytes | None:
-    """Render DOT as PNG, or give None where nothing can."""
-    return _rendered(source, "png")
+    """Render DOT as PNG, or give None where nothing can, or not with all of its signs."""
+    packaged, alike = _packaged(), source.translate(_ALIKE)
+    for program in renderers():
+        if program != packaged:
+            drawn = _tried(program, source, "png")
+        elif _ITS_SIGNS.fullmatch(alike):
+            drawn = _tried(program, alike, "png")
+        else:
+            continue
+        if drawn is not None:
+            return drawn
+    return None
 
 
 def renderers() -> list[str]:
@@ -88,19 +112,22 @@ def _packaged() -> str | None:
 
 
 def _rendered(source: str, kind: str) -> bytes | None:
-    for program in renderers():
-        try:
-            return _called(program, source, kind)
-        except (OSError, ValueError, subprocess.SubprocessError):
-            continue
-    return None
+    drawn = (_tried(program, source, kind) for program in renderers())
+    return next((each for each in drawn if each is not None), None)
+
+
+def _tried(program: str, source: str, kind: str) -> bytes | None:
+    try:
+        return _called(program, source, kind)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
 
 
 @lru_cache(maxsize=64)
 def _called(program: str, source: str, kind: str) -> bytes:
     # Only what succeeded is remembered. Warnings on stderr are about font metrics.
     done = subprocess.run(  # noqa: S603 - what it draws is data, on stdin
-        [program, "-Kdot", f"-T{kind}"],
+        [program, "-Kdot", f"-T{kind}", *([f"-Gdpi={_DOTS_PER_INCH}"] if kind == "png" else [])],
         input=source.encode("utf-8", "replace"),
         capture_output=True,
         timeout=_TIMEOUT,

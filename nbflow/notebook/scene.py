@@ -8,6 +8,7 @@ from it.
 from __future__ import annotations
 
 from collections import Counter
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from nbflow.errors import UnknownStepError, did_you_mean, quoted
@@ -15,7 +16,7 @@ from nbflow.notebook.arms import Wires, wires
 from nbflow.notebook.feeds import Feeds
 from nbflow.notebook.figure import Arrow, Figure, Scene, at_once, numbered
 from nbflow.notebook.frames import Level, frames
-from nbflow.notebook.grouping import groups, links
+from nbflow.notebook.grouping import family, groups, links
 from nbflow.notebook.style import Kind
 from nbflow.notebook.traits import chunked, traits
 from nbflow.notebook.wording import count, counted, printable
@@ -138,8 +139,9 @@ def _figure(
         depth = 0 if axis is None else len(axis.lineage)
         kind = Kind.BRANCH if decides else Kind.MAPPED if times else Kind.STEP
         return Figure(key, kind, topology.names[first], members, detail, times, depth, frame)
-    if len(names) == 1 and not _in_line(edges, members):
-        title = f"{names.pop()} × {count(len(members))}"
+    shared = next(iter(names)) if len(names) == 1 else _beginning(names)
+    if shared and not _in_line(edges, members):
+        title = f"{shared} × {count(len(members))}"
         kind = Kind.BRANCH if decides else Kind.STACK
         each = f"each{''.join(f' × {numbered(number)}' for number in times)}" if times else ""
         told = ", ".join(part for part in (each, detail) if part)
@@ -164,11 +166,24 @@ def _detail(topology: Topology, position: int, bare: Iterable[Level]) -> str:
 def _summed(names: Iterable[str]) -> str:
     """Say which functions are called, the most frequent first."""
     found = Counter(names).most_common()
+    if len(found) > _NAMED and found[0][1] == 1:
+        families = Counter(family(name) for name, _ in found)
+        found = [(f"{word}…", times) for word, times in families.most_common()]
     parts = [
         printable(name, _NAME) + (f" × {count(times)}" if times > 1 else "")
         for name, times in found[:_NAMED]
     ]
     return ", ".join(parts) + (", …" if len(found) > _NAMED else "")
+
+
+def _beginning(names: Collection[str]) -> str:
+    """Say how the names of steps begin that are all named alike; nothing where they are not."""
+    if len({family(name) for name in names}) > 1:
+        return ""
+    # What the first and the last of them in order have in common, all have.
+    first, last = min(names), max(names)
+    same = takewhile(lambda signs: signs[0] == signs[1], zip(first, last, strict=False))
+    return "".join(sign for sign, _ in same) + "…"
 
 
 def _in_line(edges: Wires, members: tuple[int, ...]) -> bool:

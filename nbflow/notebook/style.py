@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from nbflow.record.events import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 class Kind(StrEnum):
@@ -168,6 +168,25 @@ TAKEN: Mapping[str, str] = MappingProxyType(
 # The outline of what failed, so that it is found at once.
 BOLD = "2.6"
 FOCUSED = "2"
+
+# The first of several lines is set in bold, which the renderer does not know.
+_BOLDER, _BOLDER_ELSEWHERE = 0.0032, 0.006
+
+
+def margin(lines: Sequence[str]) -> str:
+    """Give the margin that a figure needs for the bold name above what is said of it.
+
+    Examples
+    --------
+    >>> margin(["load", "completed"]), margin(["a_name_of_twenty_signs", "ok"])
+    ('0.17,0.07', '0.24,0.07')
+    """
+    name, *rest = lines
+    more = sum(_BOLDER if each.isascii() else _BOLDER_ELSEWHERE for each in name)
+    if any(len(each) > 1.2 * len(name) for each in rest):
+        more = 0.0
+    return f"{0.17 + more:.2f},0.07"
+
 
 # How high a diamond is, by its lines of text: flatter ones get very wide.
 DIAMONDS = ("0.56", "0.82", "1.05")

@@ -14,15 +14,18 @@ FACE = "Helvetica, Arial, sans-serif"
 _WIDTH = 0.49
 
 
-def rectangle(x: float, y: float, width: float, height: float, **look: str | float) -> Markup:
-    """Make a rectangle.
+def rectangle(
+    x: float, y: float, width: float, height: float, said: str = "", **look: str | float
+) -> Markup:
+    """Make a rectangle, which may say something where the mouse rests on it.
 
     Examples
     --------
     >>> rectangle(0, 1.25, 10, 4, fill="#fff")
     '<rect x="0" y="1.2" width="10" height="4" fill="#fff"></rect>'
     """
-    return _shape("rect", x=x, y=y, width=width, height=height, **look)
+    inside = [element("title", printable(said))] if said else []
+    return _shape("rect", *inside, x=x, y=y, width=width, height=height, **look)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, **look: str | float) -> Markup:
@@ -72,8 +75,10 @@ def drawing(width: float, height: float, title: str, parts: list[Markup]) -> str
     return f'<svg {name} {box} font-family="{FACE}">{head}{joined(parts)}</svg>'
 
 
-def _shape(kind: str, **attributes: str | float) -> Markup:
-    return element(kind, **{key.replace("_", "-"): _n(each) for key, each in attributes.items()})
+def _shape(kind: str, *inside: Markup, **attributes: str | float) -> Markup:
+    return element(
+        kind, *inside, **{key.replace("_", "-"): _n(each) for key, each in attributes.items()}
+    )
 
 
 def _n(value: str | float) -> str:

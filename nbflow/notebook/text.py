@@ -58,7 +58,7 @@ def tree(
     flow: Flow,
     state: RunState | None = None,
     *,
-    limit: int = 1000,
+    limit: int = 300,
     deterministic: bool = False,
 ) -> str:
     """Write a flow, or a run of it, as an indented tree.
@@ -98,6 +98,21 @@ def tree(
     return "\n".join([title, *_outlook(state, deterministic), *heads, *_left_out(steps), *below])
 
 
+def branches(topology: Topology, state: RunState) -> list[tuple[str, str]]:
+    """Give the lines of the tree without what is said of each step, and the step of each.
+
+    Parameters
+    ----------
+    topology
+        The flow.
+    state
+        How a run of it is.
+    """
+    lines = _lines(topology, wires(topology), state)
+    names = (topology.names[line.position] for line in lines)
+    return list(zip(_drawn(lines), names, strict=True))
+
+
 def headline(flow: Flow, state: RunState | None, *, deterministic: bool = False) -> str:
     """Write in one line what is shown: name, size, and how a run went."""
     if state is not None:
@@ -118,7 +133,7 @@ def _run_headline(name: str, state: RunState, *, deterministic: bool) -> str:
     return ", ".join(part for part in parts if part) + f" ({_counts(state)})"
 
 
-def listing(state: RunState, *, limit: int = 1000, deterministic: bool = False) -> str:
+def listing(state: RunState, *, limit: int = 300, deterministic: bool = False) -> str:
     """Write the steps of a run whose flow is not known, one on each line."""
     state = seen(state)
     steps = list(state.steps.values())

@@ -12,6 +12,7 @@ from nbflow.deterministic import is_deterministic
 from nbflow.errors import FlowError, quoted
 from nbflow.notebook.gantt import WIDTH, Chart, drawn
 from nbflow.notebook.html import element, image
+from nbflow.notebook.saving import checked, written
 from nbflow.notebook.scale import Scale
 from nbflow.notebook.style import LOOKS
 from nbflow.notebook.wording import counted, duration, printable
@@ -65,16 +66,10 @@ class Timeline:
         FlowError
             If it ends otherwise, or nothing was drawn.
         """
-        file = Path(path)
-        if file.suffix.lower() != ".svg":
-            raise FlowError(
-                f"a timeline cannot be saved as {quoted(file.name)}; expected is a file that ends "
-                f"in .svg, such as 'timeline.svg'"
-            )
+        file = checked(path, (".svg",))
         if not self.svg:
             raise FlowError(f"there is no drawing to save as {quoted(file.name)}: {self.text}")
-        file.write_text(self.svg, encoding="utf-8")
-        return file
+        return written(file, self.svg.encode("utf-8"))
 
     def mimebundle(self) -> dict[str, str]:
         """Give the forms that a notebook saves."""

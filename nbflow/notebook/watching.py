@@ -1,7 +1,8 @@
 """Whether a run is shown to whoever waits for it, and how.
 
-In a notebook with a page in front of it a run is shown live. Where a notebook is executed by
-a program, and for tests, its report is shown once, at the end: these outputs are the same.
+In a notebook with a page in front of it a run is shown live, and so it is at the prompt of
+IPython in a terminal. Where a notebook is executed by a program, and for tests, its report is
+shown once, at the end: these outputs are the same.
 """
 
 from __future__ import annotations
@@ -45,6 +46,10 @@ def watched(run: Run, choice: str | None) -> Iterator[None]:
     if mode is None or not _has_room(run):
         yield
         return
+    if mode == "terminal":
+        with _in_terminal(run):
+            yield
+        return
     from IPython.display import display
 
     from nbflow.notebook.live import Live, framed
@@ -56,15 +61,30 @@ def watched(run: Run, choice: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        run._shown_in = cell()
+        run._shown_in = place()
         if live is not None:
             live.finish()
         elif run.status.final:
             display(framed(run))
 
 
+@contextmanager
+def _in_terminal(run: Run) -> Iterator[None]:
+    from nbflow.notebook.terminal import Terminal
+
+    shown = Terminal(run, sys.stdout)
+    if not run.wait(_PATIENCE_SECONDS):
+        shown.start()
+    try:
+        yield
+    finally:
+        if run.status.final:
+            run._shown_in = place()
+        shown.finish()
+
+
 def chosen(choice: str | None) -> str | None:
-    """Say how a run is shown; None for not at all.
+    """Say how a run is shown: live or static in a notebook, or in a terminal; None for not at all.
 
     Raises
     ------
@@ -74,10 +94,13 @@ def chosen(choice: str | None) -> str | None:
     if choice not in CHOICES:
         raise FlowError(f"display is {choice!r}; it must be 'live', 'static', 'auto' or None")
     if choice != "auto":
-        return choice if cell() is not None else None
-    if cell() is None or threading.current_thread() is not threading.main_thread():
+        return choice if cell() is not None else _terminal(asked=choice == "live")
+    if threading.current_thread() is not threading.main_thread():
         return None
     said = os.environ.get(VARIABLE, "").strip().lower()
+    if cell() is None:
+        asked = said == "live" or (not said and prompt() is not None and not is_deterministic())
+        return _terminal(asked=asked)
     if said in ("static", "live"):
         return said
     if said in ("none", "off", "0"):
@@ -99,9 +122,34 @@ def cell() -> str | None:
     return str(shell.get_parent().get("header", {}).get("msg_id", shell.execution_count))
 
 
+def prompt() -> str | None:
+    """Name what is executed at a prompt of IPython in a terminal; None elsewhere."""
+    if "IPython" not in sys.modules:
+        return None
+    from IPython import get_ipython
+
+    shell: Any = get_ipython()
+    if shell is None or hasattr(shell, "kernel"):
+        return None
+    return f"In [{shell.execution_count}]"
+
+
+def place() -> str | None:
+    """Name the cell, or the prompt, that is executed; None elsewhere."""
+    return cell() or prompt()
+
+
+def _terminal(*, asked: bool) -> str | None:
+    from nbflow.notebook.terminal import can_draw
+
+    return "terminal" if asked and can_draw(sys.stdout) else None
+
+
 def _has_room(run: Run) -> bool:
     """Count the runs that a cell shows, and say when there are too many."""
-    number = cell() or ""
+    number = place()
+    if number is None:
+        return True
     count = _of_cell[number] = _of_cell.pop(number, 0) + 1
     for old in [each for each in _of_cell if each != number]:
         del _of_cell[old]

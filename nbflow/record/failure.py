@@ -21,8 +21,9 @@ from nbflow import errors
 from nbflow.errors import RunError
 from nbflow.record.events import ErrorRecord
 from nbflow.record.places import places_of, traceback_from
+from nbflow.values.asking import PASSING, ask, briefly, is_leaf
 from nbflow.values.kinds import ATOMS
-from nbflow.values.outline import valid
+from nbflow.values.outline import outline, valid
 from nbflow.values.transfer import dumps
 
 _MESSAGE_LIMIT = 8_000
@@ -107,17 +108,41 @@ def cut(text: str, limit: int) -> str:
 
 
 def _said(error: BaseException) -> str:
+    return briefly(_message, error)
+
+
+def _message(error: BaseException) -> str:
     try:
+        if not _is_plain(error):
+            ask(error)
         return valid(str(error))
+    except PASSING:
+        raise
     except _ANYTHING:
         return "(its message cannot be read)"
 
 
+def _is_plain(error: BaseException) -> bool:
+    """Tell whether an exception is one of Python's own, of words that it can say at once."""
+    own = type(error).__module__ == "builtins" and not isinstance(error, BaseExceptionGroup)
+    return own and all(is_leaf(type(each)) for each in error.args)
+
+
 def _formatted(error: BaseException, start: TracebackType | None) -> str:
+    return briefly(_with_traceback, error, start)
+
+
+def _with_traceback(error: BaseException, start: TracebackType | None) -> str:
     try:
+        if not _is_plain(error) or error.__cause__ or error.__context__:
+            ask(error)
         return valid("".join(traceback.format_exception(type(error), error, start)))
+    except PASSING:
+        raise
     except _ANYTHING:
-        return f"{type(error).__name__}: {_said(error)}"
+        places = valid("".join(traceback.format_tb(start)))
+        head = "Traceback (most recent call last):\n" if places else ""
+        return f"{head}{places}{type(error).__name__}: {_message(error)}\n"
 
 
 def _packed(error: BaseException, start: TracebackType | None) -> bytes | None:
@@ -180,7 +205,7 @@ def _part(value: Any) -> Any:
     """Give a part of an exception, or its words if it cannot travel or is too large."""
     if isinstance(value, str):
         return cut(value, _PART_LIMIT // 20)
-    return value if _travels(value) else cut(_said_of(value), _MESSAGE_LIMIT)
+    return value if _travels(value) else _said_of(value)
 
 
 def _keeps(value: Any) -> bool:
@@ -201,10 +226,7 @@ def _travels(value: Any) -> bool:
 
 
 def _said_of(value: Any) -> str:
-    try:
-        return repr(value)
-    except _ANYTHING:
-        return f"<{type(value).__name__}>"
+    return outline(value, _MESSAGE_LIMIT)
 
 
 def _unpacked(parts: dict[str, Any]) -> BaseException:

@@ -347,8 +347,8 @@ def run(
     raise_on_error
         Whether to raise what a step has raised.
     display
-        How a notebook shows the run meanwhile: ``"live"``; ``"static"``, as a report at
-        its end; or None for not at all.
+        How a notebook shows the run meanwhile: ``"live"``, as a terminal does too;
+        ``"static"``, as a report at its end; or None for not at all.
     """
     __tracebackhide__ = True  # what IPython's tracebacks leave out
     from nbflow.notebook.watching import chosen, watched

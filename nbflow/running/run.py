@@ -49,6 +49,9 @@ from nbflow.sketch.sketch import Sketch
 from nbflow.values.tables import elements_to_frame, to_frame
 
 if TYPE_CHECKING:
+    import os
+    from pathlib import Path
+
     import pandas as pd
 
 _last: Run | None = None
@@ -532,6 +535,26 @@ class Run(Inspection):
 
     # What it looks like
 
+    def save(self, path: str | os.PathLike[str], **options: Any) -> Path:
+        """Write the drawing of the run, or with ``.html`` its report, and give the path.
+
+        Parameters
+        ----------
+        path
+            The file; what is written says its ending: ``.svg``, ``.png``, ``.pdf``,
+            ``.html``, ``.dot`` or ``.mmd`` (Mermaid).
+        options
+            As for ``flow.show()``.
+
+        Raises
+        ------
+        FlowError
+            If it ends otherwise, or cannot be written.
+        """
+        from nbflow.notebook.saving import saved
+
+        return saved(path, self.flow, self.state, **options)
+
     def panel(self) -> Any:
         """Show the run in a panel, live while it goes on, in which each step can be looked at.
 
@@ -555,9 +578,9 @@ class Run(Inspection):
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         from nbflow.notebook.report import report
-        from nbflow.notebook.watching import cell
+        from nbflow.notebook.watching import place
 
-        if self._shown_in is not None and self._shown_in == cell():
+        if self._shown_in is not None and self._shown_in == place():
             # The cell has shown it already.
             return {"text/plain": repr(self)}
         return report(self.flow, self.state).mimebundle()

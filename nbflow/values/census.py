@@ -10,6 +10,8 @@ from nbflow.values.tables import converted
 _COUNTED_CELLS: Final = 8_000_000
 # Comparing rows costs fifty times as much for each cell.
 _COMPARED_CELLS: Final = 100_000
+# And each column costs something of its own, however short it is.
+_COMPARED_COLUMNS: Final = 500
 
 
 def nulls_by_column(value: Any, kind: str) -> list[int] | None:
@@ -68,7 +70,9 @@ def repeated_rows(value: Any, kind: str, columns: int) -> int | None:
     >>> repeated_rows(pd.DataFrame({"city": ["Oslo", "Rome", "Oslo"]}), "frame", 1)
     1
     """
-    if kind not in ("frame", "arrow", "polars") or len(value) * columns > _COMPARED_CELLS:
+    if kind not in ("frame", "arrow", "polars") or columns > _COMPARED_COLUMNS:
+        return None
+    if len(value) * columns > _COMPARED_CELLS:
         return None
     if len(value) < 2 or columns == 0:
         return 0

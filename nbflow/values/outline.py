@@ -11,6 +11,7 @@ import re
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from nbflow.values.asking import PASSING, ask, briefly, is_known, is_leaf
 from nbflow.values.kinds import PLAIN, kind_of
 from nbflow.values.size import size_of
 
@@ -42,16 +43,20 @@ def outline(value: Any, limit: int = TEXT, depth: int = 4) -> str:
     """Say a value in one line of at most ``limit`` characters.
 
     Tables show as their shape, and what is nested deeper than ``depth`` as "…". No
-    repr is called of an object that is large.
+    repr is called of an object that is large, and none is waited for long.
 
     Examples
     --------
     >>> outline([1, {"a": (2,)}, object()])
     "[1, {'a': (2,)}, <object object>]"
     """
+    return briefly(_in_one_line, value, limit, depth)
+
+
+def _in_one_line(value: Any, limit: int, depth: int) -> str:
     try:
         return clip(_outlined(value, limit, depth), limit)
-    except KeyboardInterrupt:
+    except PASSING:
         raise
     except BaseException:  # noqa: BLE001 - a repr may raise anything
         return f"<{type_name(value)}>"
@@ -65,6 +70,10 @@ def cell(value: Any) -> Cell:
     >>> cell(float("nan")), cell(3), cell({1, 2})
     (None, 3, '{1, 2}')
     """
+    return briefly(_cell, value)
+
+
+def _cell(value: Any) -> Cell:
     cls = type(value)
     try:
         if cls is float:
@@ -77,12 +86,14 @@ def cell(value: Any) -> Cell:
             return outline(value)
         if _name_of(cls) in ("NaTType", "NAType"):
             return None
+        if not is_leaf(cls):
+            ask(value)
         if getattr(getattr(value, "dtype", None), "kind", "") in ("b", "i", "u", "f"):
             number = value.item()
             if type(number) in PLAIN:
-                return cell(number)
+                return _cell(number)
         return clip(_tidied(str(value), TEXT))
-    except KeyboardInterrupt:
+    except PASSING:
         raise
     except BaseException:  # noqa: BLE001
         return f"<{type_name(value)}>"
@@ -136,7 +147,7 @@ def _outlined(value: Any, limit: int, depth: int) -> str:
     if cls is tuple and len(value) == 1:
         closing = ",)"
     each = value if cls is not dict else chain.from_iterable(value.items())
-    parts: Iterable[str] = (outline(member, limit, depth - 1) for member in each)
+    parts: Iterable[str] = (_in_one_line(member, limit, depth - 1) for member in each)
     if cls is dict:
         parts = map(": ".join, zip(parts, parts, strict=True))
     elif opening.endswith("{"):
@@ -154,6 +165,8 @@ def _outlined(value: Any, limit: int, depth: int) -> str:
 
 def _short_repr(value: Any, limit: int) -> str:
     kind = kind_of(type(value))
+    if not is_known(type(value)) or kind == "other":
+        ask(value)
     if kind in _SHAPED:
         shape = getattr(value, "shape", None) or (len(value),)
         return f"{type_name(value)} {' x '.join(map(str, shape))}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
+from nbflow.values.asking import PASSING, ask, briefly, is_known
 from nbflow.values.census import arrow_columns, nulls_by_column, repeated_rows
 from nbflow.values.kinds import PLAIN, field_names, kind_of, record
 from nbflow.values.older import restore
@@ -112,20 +113,24 @@ def preview(value: Any) -> Preview:
     """Describe a value briefly, cheaply, and without ever raising.
 
     No more than the head of a value is converted, no lazy frame computed, and no
-    repr called of an object that is large; of a list only the types of its members,
-    and of those of its rows, are scanned.
+    repr called of an object that is large or waited for long; of a list only the types
+    of its members, and of those of its rows, are scanned.
 
     Examples
     --------
     >>> preview(object()).text
     '<object object>'
     """
+    return briefly(_looked_at, value)
+
+
+def _looked_at(value: Any) -> Preview:
     try:
         # By far the most common results of small steps, so these take the short way.
         if (cls := type(value)) in PLAIN:
             return _scalar(value, cls.__name__, sys.getsizeof(value))
         return _previewed(value)
-    except KeyboardInterrupt:
+    except PASSING:
         raise
     except BaseException:  # noqa: BLE001 - a value may raise anything when looked at
         return _opaque(value)
@@ -133,6 +138,8 @@ def preview(value: Any) -> Preview:
 
 def _previewed(value: Any) -> Preview:
     kind = kind_of(type(value))
+    if not is_known(type(value)):
+        ask(value)
     match kind:
         case "list" | "range":
             return _list_preview(value)

@@ -6,7 +6,8 @@ import sys
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from nbflow.values.kinds import PLAIN, kind_of, record
+from nbflow.values.asking import PASSING, ask, briefly, is_known
+from nbflow.values.kinds import PLAIN, Kind, kind_of, record
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -24,9 +25,13 @@ def size_of(value: Any) -> int:
     >>> size_of("x" * 1_000) > 1_000
     True
     """
+    return briefly(_sized, value)
+
+
+def _sized(value: Any) -> int:
     try:
         return _size(value, _SAMPLED)
-    except KeyboardInterrupt:
+    except PASSING:
         raise
     # Not only Exception: a panic inside polars derives from BaseException.
     except BaseException:  # noqa: BLE001
@@ -35,9 +40,13 @@ def size_of(value: Any) -> int:
 
 def _size(value: Any, breadth: int) -> int:
     cls = type(value)
-    if cls in PLAIN or breadth == 0:
+    if cls in PLAIN:
         return sys.getsizeof(value)
-    match kind_of(cls):
+    if not is_known(cls):
+        ask(value)
+    if breadth == 0:
+        return sys.getsizeof(value)
+    match kind := kind_of(cls):
         case "frame":
             return _frame_size(value, breadth)
         case "series":
@@ -48,19 +57,22 @@ def _size(value: Any, breadth: int) -> int:
             return int(value.nbytes)
         case "polars" | "polars_column":
             return int(value.estimated_size())
+    return sys.getsizeof(value) + _inside(value, kind, breadth)
+
+
+def _inside(value: Any, kind: Kind, breadth: int) -> int:
+    match kind:
         case "list":
-            held = _sampled(value[:: len(value) // breadth + 1], breadth, len(value))
+            return _sampled(value[:: len(value) // breadth + 1], breadth, len(value))
         case "set":
-            held = _sampled(value, breadth)
+            return _sampled(value, breadth)
         case "dict":
-            held = _sampled(value.keys(), breadth) + _sampled(value.values(), breadth)
+            return _sampled(value.keys(), breadth) + _sampled(value.values(), breadth)
         case "record":
-            held = _sampled(record(value).values(), breadth)
+            return _sampled(record(value).values(), breadth)
         case "other":
-            held = _held(value, breadth)
-        case _:
-            held = 0
-    return sys.getsizeof(value) + held
+            return _held(value, breadth)
+    return 0
 
 
 def _held(value: Any, breadth: int) -> int:

@@ -7,17 +7,20 @@ ones that look up which step the current thread is running.
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import TextIOBase
+from io import BufferedIOBase, TextIOBase
 from typing import Any
 
 from nbflow.values.outline import valid
 
 LIMIT = 64_000
+_LONGEST = 4 * LIMIT
+_OVERWRITTEN = re.compile(r"^[^\n]*\r(?=[^\r\n])", re.MULTILINE)
 
 _current = threading.local()
 _installing = threading.Lock()
@@ -36,25 +39,43 @@ class Pad:
 
     def write(self, text: str) -> None:
         """Take down a piece of text."""
-        if len(text) > LIMIT:
-            self._dropped += len(text) - LIMIT
-            text = text[-LIMIT:]
+        # As short as can be: some steps print a million times.
         self._pieces.append(text)
         self._length += len(text)
         if self._length > 2 * LIMIT:
-            kept = "".join(self._pieces)[-LIMIT:]
-            self._dropped += self._length - len(kept)
-            self._pieces, self._length = [kept], len(kept)
+            self._shorten()
+
+    def _shorten(self) -> None:
+        text = self._pieces[0] if len(self._pieces) == 1 else "".join(self._pieces)
+        # Nobody would have seen the beginning of a very long line either.
+        text = _seen(text[-_LONGEST:])
+        kept = text[-LIMIT:]
+        self._dropped += self._length - len(kept)
+        self._pieces, self._length = [kept], len(kept)
 
     def take(self) -> str:
         """Give what was said, and begin anew."""
         if not self._pieces:
             return ""
-        text = valid("".join(self._pieces))
-        dropped = self._dropped + max(0, len(text) - LIMIT)
+        if self._length > LIMIT:
+            self._shorten()
+        # What is no Unicode is spelled out, which takes more room.
+        text, dropped = valid(_seen("".join(self._pieces))), self._dropped
+        dropped += max(0, len(text) - LIMIT)
         text = text[-LIMIT:]
         self._pieces, self._length, self._dropped = [], 0, 0
         return f"… {dropped:,} characters before this were dropped …\n{text}" if dropped else text
+
+
+def _seen(text: str) -> str:
+    r"""Leave out what a line has overwritten, as bars of progress do.
+
+    Examples
+    --------
+    >>> _seen("0 %\r50 %\r100 %\ndone\r\n")
+    '100 %\ndone\r\n'
+    """
+    return _OVERWRITTEN.sub("", text) if "\r" in text else text
 
 
 @contextmanager
@@ -100,6 +121,12 @@ class _Stream(TextIOBase):
         if self._original is not None:
             self._original.flush()
 
+    @property
+    def buffer(self) -> Any:
+        """Where bytes are printed."""
+        has_pad = getattr(_current, "pad", None) is not None
+        return _Bytes(self) if has_pad else getattr(self._original, "buffer", None)
+
     def writable(self) -> bool:
         return True
 
@@ -115,6 +142,20 @@ class _Stream(TextIOBase):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._original, name)
+
+
+class _Bytes(BufferedIOBase):
+    """A stdout for bytes, of which what is no text is spelled out."""
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+
+    def write(self, data: Any) -> int:
+        self._stream.write(bytes(data).decode("utf-8", "backslashreplace"))
+        return memoryview(data).nbytes
+
+    def writable(self) -> bool:
+        return True
 
 
 class _Handler(logging.Handler):

@@ -7,11 +7,9 @@ import time
 from typing import Any
 
 from nbflow.algebra.absence import Absent
-from nbflow.errors import quoted
 from nbflow.record.events import DeadLetter, ElementRecords, ErrorRecord, Event, InnerLetter, Status
-from nbflow.record.failure import cut
 from nbflow.store.kept import KeptSpan
-from nbflow.values.outline import valid
+from nbflow.values.outline import outline
 from nbflow.values.preview import Preview
 from nbflow.values.transfer import dumps
 from nbflow.worker.keeper import Keeper
@@ -242,13 +240,9 @@ def letter(item: Any) -> DeadLetter:
     "'jan.csv'"
     """
     try:
-        shown = valid(repr(item))
-    except Exception:  # noqa: BLE001 - a user's repr may raise anything
-        shown = quoted(type(item).__name__)
-    try:
         packed: bytes | None = dumps(item)
     except Exception:  # noqa: BLE001 - then it stays in words
         packed = None
     if packed is not None and len(packed) > _LETTER_BYTES:
         packed = None
-    return DeadLetter(packed, cut(shown, _SHOWN))
+    return DeadLetter(packed, outline(item, _SHOWN))

@@ -1,4 +1,4 @@
-"""A real JupyterLab, and a real browser to look at it."""
+"""A cluster for what need not start its own, a real JupyterLab, and a browser to look at it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+from distributed import Client
+
+import nbflow
+from nbflow.running import cluster as clusters
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = [
@@ -26,6 +31,20 @@ QUIET = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+@pytest.fixture(scope="package")
+def cluster() -> Iterator[Client]:
+    """Give the cluster on which the flows of this process run."""
+    clusters.close_own()
+    yield nbflow.connect(n_workers=2, threads_per_worker=1)
+    clusters.close_own()
+
+
+@pytest.fixture(scope="package")
+def on_cluster(cluster: Client) -> dict[str, str]:
+    """Give the environment of processes whose flows run on the same cluster."""
+    return {**os.environ, "DASK_SCHEDULER_ADDRESS": cluster.scheduler.address}
 
 
 class Lab:
@@ -52,6 +71,10 @@ class Lab:
     def run_all(self, page: Any, name: str) -> None:
         """Open a notebook, and begin to run its cells."""
         self.open(page, name)
+        self.begin(page)
+
+    def begin(self, page: Any) -> None:
+        """Begin to run the cells of the notebook that is open."""
         # Before the kernel is there, "Run" would ask which one is meant.
         page.get_by_text("| Idle").wait_for(timeout=60_000)
         page.get_by_role("menuitem", name="Run", exact=True).click()
@@ -68,8 +91,8 @@ class Lab:
         return text
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory):
+@pytest.fixture(scope="package")
+def lab(tmp_path_factory, on_cluster):
     if CHROMIUM is None:
         pytest.skip("there is no Chromium")
     root = tmp_path_factory.mktemp("lab")
@@ -86,7 +109,7 @@ def lab(tmp_path_factory):
             *(f"--port={port}", f"--notebook-dir={root}", "--IdentityProvider.token="),
             "--LabApp.extension_manager=readonly",
         ],
-        env={**os.environ, **folders},
+        env={**on_cluster, **folders},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -109,13 +132,28 @@ def _until_it_answers(address):
         time.sleep(0.2)
 
 
-@pytest.fixture
-def page():
+@pytest.fixture(scope="module")
+def browser():
     from playwright.sync_api import sync_playwright
 
     if CHROMIUM is None:
         pytest.skip("there is no Chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=QUIET)
-        yield browser.new_page(viewport={"width": 1280, "height": 3000})
+        yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def person(browser):
+    """Somebody whose browser keeps what it has loaded of JupyterLab."""
+    context = browser.new_context(viewport={"width": 1280, "height": 3000})
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(person):
+    page = person.new_page()
+    yield page
+    page.close()

@@ -68,12 +68,12 @@ def test_flow_run_and_failure_are_seen_while_live_and_after_reopening(lab, page)
     assert page.title() != "stolen"
 
 
-def test_exported_page_shows_pictures_and_runs_nothing_of_the_users(tmp_path, page):
+def test_exported_page_shows_pictures_and_runs_nothing_of_the_users(tmp_path, page, on_cluster):
     cells = [nbformat.v4.new_code_cell(each) for each in CELLS]
     cells[4]["metadata"]["tags"] = ["raises-exception"]
     nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "work.ipynb")
     command = [sys.executable, "-m", "nbconvert", "--execute", "--to", "html", "work.ipynb"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(command, cwd=tmp_path, env=on_cluster, check=True, capture_output=True)
 
     page.goto((tmp_path / "work.html").as_uri())
 

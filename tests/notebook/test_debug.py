@@ -22,6 +22,14 @@ run = bad.run(raise_on_error=False)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
+@pytest.fixture(scope="module")
+def kernel(on_cluster):
+    manager, client = start_new_kernel(env=on_cluster)
+    yield client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
 def run(client, code, answers=()):
     """Run a cell, answer what it asks, and give what it printed."""
     answers, said = iter(answers), []
@@ -45,35 +53,25 @@ def run(client, code, answers=()):
                 return ANSI.sub("", "".join(said))
 
 
-def test_the_failing_element_can_be_looked_into():
-    manager, client = start_new_kernel()
-    try:
-        run(client, SETUP)
+def test_the_failing_element_can_be_looked_into(kernel):
+    run(kernel, SETUP)
 
-        said = run(client, "%flow debug", ["p (n, 'here')", "q"])
+    said = run(kernel, "%flow debug", ["p (n, 'here')", "q"])
 
-        assert "invert[1] is computed once more, here" in said
-        assert "> 5     inverse = 1 / (n - 2)" in said
-        assert "(2, 'here')" in said
-        assert "3" in run(client, "print(1 + 2)")
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
+    assert "invert[1] is computed once more, here" in said
+    assert "> 5     inverse = 1 / (n - 2)" in said
+    assert "(2, 'here')" in said
+    assert "3" in run(kernel, "print(1 + 2)")
 
 
-def test_the_traceback_of_a_cell_that_is_a_step_shows_its_lines():
-    manager, client = start_new_kernel()
-    try:
-        run(client, "%load_ext nbflow")
-        run(client, "%%flow step raw\n[1, 2]")
-        run(client, "%%flow step bad\ntext = '''a\nb'''\ny = raw[7]\ny")
+def test_the_traceback_of_a_cell_that_is_a_step_shows_its_lines(kernel):
+    run(kernel, "%load_ext nbflow")
+    run(kernel, "%%flow step raw\n[1, 2]")
+    run(kernel, "%%flow step bad\ntext = '''a\nb'''\ny = raw[7]\ny")
 
-        for command in ("bad.call()", "%flow run bad"):
-            said = run(client, command)
+    for command in ("bad.call()", "%flow run bad"):
+        said = run(kernel, command)
 
-            assert "----> 4     y = raw[7]" in said, said
-            assert "1 def bad(raw):  # %%flow step bad" in said
-            assert re.search(r"Cell In\[\d+\], line 4", said)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
+        assert "----> 4     y = raw[7]" in said, said
+        assert "1 def bad(raw):  # %%flow step bad" in said
+        assert re.search(r"Cell In\[\d+\], line 4", said)

@@ -30,8 +30,6 @@ import pandas as pd
 import nbflow
 from nbflow import step
 
-nbflow.connect(n_workers=2, threads_per_worker=1)
-
 def write(folder, name):
     with Path(folder, name).open("a") as file:
         file.write("x")
@@ -78,7 +76,8 @@ def pay(country, folder):
 
 
 @pytest.fixture(scope="module")
-def shell():
+def shell(cluster):
+    nbflow.connect(cluster)
     shell = InteractiveShell.instance()
     shell.run_line_magic("load_ext", "nbflow")
     shell.run_cell(DEFINITIONS).raise_error()

@@ -41,7 +41,8 @@ bad = [1, 2, 3] >> invert.map()
 
 
 @pytest.fixture(scope="module")
-def shell():
+def shell(cluster):
+    nbflow.connect(cluster)
     shell = InteractiveShell.instance()
     before = dict(shell.user_ns)
     shell.run_line_magic("load_ext", "nbflow")

@@ -71,8 +71,9 @@ class Kernel:
         return self.said
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def kernel():
+    """A kernel with a cluster of its own, which lives through what is done to it."""
     made = Kernel()
     made.run(BEGIN)
     yield made

@@ -113,7 +113,7 @@ def test_edges_say_how_much_flows_and_what_became_of_it():
     key = {names[0]: key for key, names in canvas.members.items()}
     flows = delta["flows"]
     assert flows[f"{key['load']}->{key['clean']}"] == ["1,500 × 2", ""]
-    assert flows[f"{key['clean']}->{key['merge']}"] == ["296 × 4", "−1,204 rows, +2 cols"]  # noqa: RUF001
+    assert flows[f"{key['clean']}->{key['merge']}"] == ["296 × 4", "−1,204 × +2"]  # noqa: RUF001
 
 
 def test_what_a_click_shows_is_told_before_it():

@@ -57,7 +57,8 @@ frame = pd.DataFrame({"n": [1, 2]})
 
 
 @pytest.fixture(scope="module")
-def shell():
+def shell(cluster):
+    nbflow.connect(cluster)
     shell = InteractiveShell.instance()
     shell.run_line_magic("load_ext", "nbflow")
     shell.run_cell(DEFINITIONS).raise_error()
@@ -252,7 +253,8 @@ def test_run_returns_when_the_handlers_of_a_failure_have_been_called(shell):
         ("status nothing", "'nothing' is not defined"),
     ],
 )
-def test_mistakes_are_usage_errors_in_one_line(shell, line, said):
+def test_mistakes_are_usage_errors_in_one_line(shell, line, said, monkeypatch):
+    monkeypatch.setattr("nbflow.running.cluster.CONNECT_SECONDS", 0.2)
     shell.run_line_magic("flow", "run etl")
 
     with pytest.raises(UsageError, match=".") as caught:

@@ -76,7 +76,9 @@ class Forked:
         out = self.stdout.read()
         self.wait(timeout)
         self._errors.seek(0)
-        return out, self._errors.read()
+        errors = self._errors.read()
+        self.close()
+        return out, errors
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -88,7 +90,6 @@ class Forked:
     def close(self) -> None:
         """Kill it if it has not ended, and forget what it has said."""
         if self.poll() is None:
-            self.send_signal(signal.SIGCONT)
             self.kill()
             self.wait()
         for each in (self.stdout, self._ended, self._errors):

@@ -82,7 +82,6 @@ def store_in(folder):
 
 def outcome(process):
     out, errors = process.communicate()
-    process.close()
     return subprocess.CompletedProcess((), process.returncode, out, errors)
 
 

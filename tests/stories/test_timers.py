@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from distributed import Client
+from stories.nursery import Forked, Nursery
 
 import nbflow
 from nbflow import FlowError, RunError, StoreError, step
@@ -92,8 +93,8 @@ def test_a_time_that_has_passed_means_at_once(folder, tmp_path):
 
 def test_runs_begin_in_the_order_of_their_times(folder, tmp_path):
     path = tmp_path / "noted"
-    late = note.s(path, "late").submit(after=2.0, store=folder)
-    early = note.s(path, "early").submit(after=0.5, store=folder)
+    late = note.s(path, "late").submit(after=1.0, store=folder)
+    early = note.s(path, "early").submit(after=0.2, store=folder)
 
     assert early.wait() and late.wait()
 
@@ -101,7 +102,7 @@ def test_runs_begin_in_the_order_of_their_times(folder, tmp_path):
 
 
 def test_the_duration_of_a_run_is_not_the_time_it_waited(folder, tmp_path):
-    run = note.s(tmp_path / "noted").submit(after=1.5, store=folder)
+    run = note.s(tmp_path / "noted").submit(after=1.0, store=folder)
     accepted = nbflow.runs(folder)["started"][0]
     run.wait()
 
@@ -241,30 +242,25 @@ if __name__ == "__main__":
 """
 
 
-def left_behind(tmp_path: Path, folder: Path, texts: str) -> Path:
+@pytest.fixture
+def leave(nursery: Nursery, tmp_path: Path, folder: Path) -> Callable[[str], Path]:
     """Let a kernel enter runs, kill it before any of them is due, and let all be due."""
-    script, ledger = tmp_path / "kernel.py", tmp_path / "ledger"
-    script.write_text(KERNEL)
-    # Entered for later, and then due by hand: nothing depends on how fast the kill is.
-    kernel = subprocess.Popen(
-        [sys.executable, str(script), str(folder), str(ledger), "3600"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    kernel.stdin.write(texts)
-    kernel.stdin.close()
-    killed(kernel)
-    make_due(folder)
-    return ledger
+
+    def left(texts: str) -> Path:
+        script, ledger = tmp_path / "kernel.py", tmp_path / "ledger"
+        script.write_text(KERNEL)
+        # Entered for later, and then due by hand: nothing depends on how fast the kill is.
+        kill(nursery.script(script, str(folder), str(ledger), "3600", given=texts))
+        make_due(folder)
+        return ledger
+
+    return left
 
 
-def killed(kernel: subprocess.Popen) -> None:
+def kill(kernel: Forked) -> None:
     """Kill a kernel when it has entered its runs."""
     assert kernel.stdout.readline() == "entered\n"
-    kernel.send_signal(signal.SIGKILL)
-    kernel.wait()
-    kernel.stdout.close()
+    kernel.close()
 
 
 def make_due(folder: Path) -> None:
@@ -273,27 +269,25 @@ def make_due(folder: Path) -> None:
     connection.close()
 
 
-def ticking(folder: Path) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, "-m", "nbflow", "tick", "--store", str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def ticking(nursery: Nursery, folder: Path) -> Callable[[], Forked]:
+    """Start what cron starts, on the shared cluster."""
+    return lambda: nursery.command("tick", "--store", str(folder), folder=folder.parent)
 
 
-def test_tick_starts_what_a_killed_kernel_has_left_and_waits_for_its_end(tmp_path, folder):
-    ledger = left_behind(tmp_path, folder, "a b")
+def test_tick_starts_what_a_killed_kernel_has_left_and_waits_for_its_end(folder, leave, ticking):
+    ledger = leave("a b")
     assert nbflow.runs(folder)["status"].tolist() == ["pending"] * 2
 
-    done = ticking(folder)
-    out, err = done.communicate()
+    # Started as a shell does it, with a cluster of its own.
+    line = [sys.executable, "-m", "nbflow", "tick", "--store", str(folder)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
 
-    assert done.returncode == 0, err
-    assert out.count("is completed") == 2
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("is completed") == 2
     assert sorted(noted(ledger)) == ["a", "b"]
     assert nbflow.runs(folder)["status"].tolist() == ["completed"] * 2
-    again = ticking(folder)
+    again = ticking()
     assert again.communicate()[0] == "nothing is due\n"
     assert again.returncode == 0
     # Read in a process that has started none of them.
@@ -303,10 +297,10 @@ def test_tick_starts_what_a_killed_kernel_has_left_and_waits_for_its_end(tmp_pat
     ]
 
 
-def test_of_two_that_tick_at_once_one_starts_the_run(tmp_path, folder):
-    ledger = left_behind(tmp_path, folder, "a")
+def test_of_two_that_tick_at_once_one_starts_the_run(leave, ticking):
+    ledger = leave("a")
 
-    ticks = [ticking(folder), ticking(folder)]
+    ticks = [ticking(), ticking()]
     outs = [each.communicate()[0] for each in ticks]
 
     assert [each.returncode for each in ticks] == [0, 0]
@@ -314,10 +308,10 @@ def test_of_two_that_tick_at_once_one_starts_the_run(tmp_path, folder):
     assert noted(ledger) == "a"
 
 
-def test_tick_tells_of_a_failure_by_its_exit_code_and_does_the_others(tmp_path, folder):
-    ledger = left_behind(tmp_path, folder, "bad good")
+def test_tick_tells_of_a_failure_by_its_exit_code_and_does_the_others(leave, ticking):
+    ledger = leave("bad good")
 
-    done = ticking(folder)
+    done = ticking()
     out, _ = done.communicate()
 
     assert done.returncode == 1
@@ -325,11 +319,11 @@ def test_tick_tells_of_a_failure_by_its_exit_code_and_does_the_others(tmp_path, 
     assert sorted(noted(ledger)) == sorted("badgood")
 
 
-def test_tick_starts_nothing_that_others_may_have_written(tmp_path, folder):
-    ledger = left_behind(tmp_path, folder, "a")
+def test_tick_starts_nothing_that_others_may_have_written(folder, leave, ticking):
+    ledger = leave("a")
     (folder / "journal.sqlite").chmod(0o666)
 
-    done = ticking(folder)
+    done = ticking()
     _, err = done.communicate()
 
     assert done.returncode == 1
@@ -338,9 +332,9 @@ def test_tick_starts_nothing_that_others_may_have_written(tmp_path, folder):
     assert nbflow.runs(folder)["status"].tolist() == ["pending"]
 
 
-def test_a_later_kernel_starts_what_an_earlier_one_has_left(tmp_path, folder, monkeypatch):
+def test_a_later_kernel_starts_what_an_earlier_one_has_left(tmp_path, folder, monkeypatch, leave):
     monkeypatch.setattr("nbflow.running.clock.COURTESY_SECONDS", 0.2)
-    ledger = left_behind(tmp_path, folder, "a")
+    ledger = leave("a")
 
     # That it waits for a run of its own there is what makes it look.
     own = note.s(tmp_path / "own").submit(after=600.0, store=folder)
@@ -350,9 +344,9 @@ def test_a_later_kernel_starts_what_an_earlier_one_has_left(tmp_path, folder, mo
     own.cancel()
 
 
-def test_who_waits_for_the_run_of_a_killed_kernel_starts_it(tmp_path, folder, monkeypatch):
+def test_who_waits_for_the_run_of_a_killed_kernel_starts_it(folder, monkeypatch, leave):
     monkeypatch.setattr("nbflow.running.clock.COURTESY_SECONDS", 0.2)
-    left_behind(tmp_path, folder, "a")
+    leave("a")
     run = nbflow.load(nbflow.runs(folder)["id"][0], folder)
 
     assert run.result() == "a"
@@ -371,10 +365,15 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_a_run_whose_starter_was_killed_before_it_began_is_started_by_the_next(tmp_path, folder):
-    ledger = left_behind(tmp_path, folder, "a")
-    taker = subprocess.run([sys.executable, "-c", TAKER, str(folder)], check=False)
-    assert taker.returncode == -signal.SIGKILL
+def test_a_run_whose_starter_was_killed_before_it_began_is_started_by_the_next(
+    tmp_path, folder, leave, nursery
+):
+    ledger = leave("a")
+    script = tmp_path / "taker.py"
+    script.write_text(TAKER)
+    taker = nursery.script(script, str(folder))
+    assert taker.wait() == -signal.SIGKILL
+    taker.close()
 
     [run] = tick(Archive.of(folder), refuse)
 
@@ -382,8 +381,8 @@ def test_a_run_whose_starter_was_killed_before_it_began_is_started_by_the_next(t
     assert noted(ledger) == "a"
 
 
-def test_of_several_threads_that_tick_at_once_one_starts_the_run(tmp_path, folder):
-    ledger = left_behind(tmp_path, folder, "a")
+def test_of_several_threads_that_tick_at_once_one_starts_the_run(folder, leave):
+    ledger = leave("a")
     archive = Archive.of(folder)
 
     with ThreadPoolExecutor(8) as pool:
@@ -414,13 +413,16 @@ time.sleep(600)
 """
 
 
-def test_the_same_key_in_a_later_kernel_starts_the_run_at_its_time(tmp_path, folder, monkeypatch):
+def test_the_same_key_in_a_later_kernel_starts_the_run_at_its_time(
+    tmp_path, folder, nursery, monkeypatch
+):
     (tmp_path / "nightly.py").write_text(NIGHTLY)
     ledger = tmp_path / "ledger"
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    line = [sys.executable, "-c", KEYED, str(folder), str(ledger)]
-    killed(subprocess.Popen(line, stdout=subprocess.PIPE, text=True))
+    script = tmp_path / "keyed.py"
+    script.write_text(KEYED)
+    kill(nursery.script(script, str(folder), str(ledger)))
     make_due(folder)
     from nightly import note as nightly
 
@@ -431,8 +433,8 @@ def test_the_same_key_in_a_later_kernel_starts_the_run_at_its_time(tmp_path, fol
     assert noted(ledger) == "a"
 
 
-def test_a_run_that_another_starts_is_left_to_it(tmp_path, folder):
-    left_behind(tmp_path, folder, "a")
+def test_a_run_that_another_starts_is_left_to_it(folder, leave):
+    leave("a")
     journal = Archive.of(folder).journal
     [entry] = journal.entries()
     taken = journal.take(entry.id, Owner.for_now())
