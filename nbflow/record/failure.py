@@ -11,6 +11,7 @@ import linecache
 import os
 import pickle
 import re
+import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -78,25 +79,39 @@ def in_words(record: ErrorRecord) -> ErrorRecord:
 
 
 def with_sources(record: ErrorRecord) -> ErrorRecord:
-    """Add the lines of source that the traceback lacks, where this process has them.
+    """Add the lines of source that the traceback lacks, and name cells as their notebook does.
 
     A worker knows the file and line of a function of a notebook's cell, and only the
-    notebook knows what stands there.
+    notebook knows what stands there, and which cell that is.
     """
     lines = record.traceback.splitlines()
     found = []
     for line, following in zip(lines, [*lines[1:], ""], strict=True):
-        found.append(line)
         place = _PLACE.match(line)
-        if place is None or following.startswith("    "):
+        if place is None:
+            found.append(line)
             continue
+        cell = _cell(place["file"])
+        found.append(line if cell is None else f"  {cell}, {line[place.start('rest') :]}")
         source = linecache.getline(place["file"], int(place["line"])).strip()
-        if source:
+        if source and not following.startswith("    "):
             found.append(f"    {source}")
     return replace(record, traceback="\n".join(found) + "\n")
 
 
-_PLACE = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d+), in ')
+_PLACE = re.compile(r'  File "(?P<file>.+)", (?P<rest>line (?P<line>\d+), in )')
+
+
+def _cell(file: str) -> str | None:
+    """Name the cell whose code has this name of a file, as IPython's own tracebacks do."""
+    # Not imported: who has no notebook has no cells.
+    shell: Any = getattr(sys.modules.get("IPython"), "get_ipython", _nothing)()
+    named = getattr(getattr(shell, "compile", None), "format_code_name", _nothing)(file)
+    return None if named is None else " ".join(named)
+
+
+def _nothing(*_: Any) -> None:
+    pass
 
 
 def cut(text: str, limit: int) -> str:

@@ -324,7 +324,8 @@ class _Recovery:
     def _why_reused(self, state: StepState) -> str:
         if state.mapped:
             return f"all {state.total} elements had ended"
-        return (state.reason or "it had completed") + ("" if state.kept else "; its result is not needed")
+        unneeded = "" if state.kept else "; its result is not needed"
+        return (state.reason or "it had completed") + unneeded
 
 
 def _ended_badly(state: StepState) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -86,6 +87,13 @@ def test_run_can_be_assigned_in_a_cell(shell):
 
 def test_run_takes_inputs_by_name(shell):
     assert flow(shell, "run tail frame").result() == "3"
+
+
+def test_tracebacks_name_cells_as_the_notebook_does(shell):
+    run = flow(shell, "run broken --no-raise")
+
+    told = run.state.steps["fail"].error.traceback
+    assert re.search(r"^  Cell In\[\d+\], line \d+, in fail\n    raise LookupError", told, re.M)
 
 
 def test_run_works_inside_a_function(shell):
