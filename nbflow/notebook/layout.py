@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # In points. A picture that is not wider fits a notebook while it stays legible.
 _FITS, _ROW = 1180.0, 980.0
-_SIGN, _PADDING, _GAP = 5.3, 26.0, 30.0
+_SIGN, _PADDING, _GAP = 5.0, 26.0, 30.0
 _EDGE_SIGN = 4.6
 _APART, _MORE_APART, _MOST_APART = 0.42, 0.035, 1.1
 _NEAR = 5

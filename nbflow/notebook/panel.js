@@ -14,7 +14,7 @@ const LOOK = `
 .muted { opacity: .7; }
 .lost { border-left: 3px solid #c98a00; padding-left: 10px; margin: 4px 0; }
 .lost[hidden] { display: none; }
-.deaf .frame { opacity: .6; }
+.deaf .frame { opacity: .75; }
 .deaf .node.running > * { animation: none !important; }
 .outlook:not(:empty) { border-left: 3px solid #c98a00; padding-left: 10px; margin: 4px 0; }
 .bar { height: 3px; background: rgba(128,128,128,.25); border-radius: 2px; overflow: hidden; margin: 2px 0 4px; }
@@ -42,7 +42,7 @@ svg { display: block; }
 @media (prefers-reduced-motion: reduce) { .node.running > * { animation: none !important; } .bar i { transition: none; } }
 .sheet { margin-top: 6px; border: 1px solid rgba(128,128,128,.25); border-radius: 6px; padding: 8px 12px; overflow: auto; max-height: 420px; position: relative; }
 .sheet[hidden] { display: none; }
-.sheet h4 { margin: 0 0 4px; font-size: 14px; }
+.sheet h4 { margin: 0 36px 4px 0; font-size: 14px; overflow-wrap: anywhere; max-height: 6em; overflow: hidden; }
 .sheet .close { position: absolute; right: 8px; top: 8px; }
 .sheet table { border-collapse: collapse; font-size: 12px; }
 .sheet th, .sheet td { padding: 2px 8px; border-bottom: 1px solid rgba(128,128,128,.2); }

@@ -48,9 +48,9 @@ class Pad:
     def _shorten(self) -> None:
         text = self._pieces[0] if len(self._pieces) == 1 else "".join(self._pieces)
         # Nobody would have seen the beginning of a very long line either.
-        text = _seen(text[-_LONGEST:])
-        kept = text[-LIMIT:]
-        self._dropped += self._length - len(kept)
+        seen = _seen(text[-_LONGEST:])
+        kept = seen[-LIMIT:]
+        self._dropped += max(0, len(text) - _LONGEST) + len(seen) - len(kept)
         self._pieces, self._length = [kept], len(kept)
 
     def take(self) -> str:

@@ -33,15 +33,14 @@ QUIET = [
 ]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[Client]:
     """Give the cluster on which the flows of this process run."""
-    clusters.close_own()
     yield nbflow.connect(n_workers=2, threads_per_worker=1)
     clusters.close_own()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def on_cluster(cluster: Client) -> dict[str, str]:
     """Give the environment of processes whose flows run on the same cluster."""
     return {**os.environ, "DASK_SCHEDULER_ADDRESS": cluster.scheduler.address}
@@ -91,7 +90,7 @@ class Lab:
         return text
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def lab(tmp_path_factory, on_cluster):
     if CHROMIUM is None:
         pytest.skip("there is no Chromium")

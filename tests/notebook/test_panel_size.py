@@ -61,9 +61,9 @@ def resize(page, width: int) -> None:
 
 
 def test_a_picture_is_as_wide_as_the_panel_as_long_as_it_is_legible(page):
-    resize(page, 1250)
+    resize(page, 1100)
     shown(page, chain_of(5))
-    until_scale_is(page, 0.78, 0.99)
+    until_scale_is(page, 0.78, 0.97)
     view = page.locator(".view")
     assert view.evaluate("each => each.scrollWidth <= each.clientWidth")
 
@@ -77,9 +77,9 @@ def test_a_picture_is_as_wide_as_the_panel_as_long_as_it_is_legible(page):
 
 
 def test_a_size_that_was_chosen_stays(page):
-    resize(page, 1250)
+    resize(page, 1100)
     shown(page, chain_of(5))
-    until_scale_is(page, 0.78, 0.99)
+    until_scale_is(page, 0.78, 0.97)
 
     page.get_by_label("Larger").click()
     chosen = scale(page)

@@ -13,9 +13,8 @@ import nbflow
 from nbflow.running import cluster as clusters
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def cluster() -> Iterator[Client]:
-    clusters.close_own()
     yield nbflow.connect(n_workers=2, threads_per_worker=1)
     clusters.close_own()
 
@@ -27,7 +26,7 @@ def client(cluster: Client) -> Client:
     return nbflow.connect(cluster)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def nursery(cluster: Client) -> Iterator[Nursery]:
     """Give what forks processes; of themselves they use the shared cluster."""
     nursery = Nursery({**os.environ, "DASK_SCHEDULER_ADDRESS": cluster.scheduler.address})

@@ -90,6 +90,8 @@ class Kernels:
 def kernels(tmp_path: Path, nursery: Nursery) -> Iterator[Kernels]:
     kernels = Kernels(tmp_path, nursery)
     yield kernels
+    # Nothing may be left on the cluster that waits for it.
+    (tmp_path / "gate").touch()
     for each in kernels.started:
         if each.poll() is None:
             each.kill()
@@ -118,6 +120,13 @@ def until(condition: Any) -> None:
 def ledger(folder: Path) -> list[str]:
     file = folder / "ledger"
     return file.read_text().split() if file.exists() else []
+
+
+def until_it_waits(folder: Path) -> None:
+    """Wait until a run is at its second step, and it is written down how the first has ended."""
+    until(lambda: "wait" in ledger(folder))
+    [run_id] = nbflow.runs(folder / "store")["id"]
+    until(lambda: nbflow.load(run_id, folder / "store").steps.status["load"] == "completed")
 
 
 def test_a_later_process_reads_everything_without_a_cluster(
@@ -164,7 +173,7 @@ def test_a_killed_kernel_and_a_new_one_that_goes_on(kernels: Kernels, tmp_path: 
     first = kernels.with_its_own_cluster(
         "nbflow.connect(n_workers=2, threads_per_worker=1)\n" + SUBMIT
     )
-    until(lambda: "wait" in ledger(tmp_path))
+    until_it_waits(tmp_path)
     killed(first)
     run_id = first.stdout.readline().strip()
     [listed] = nbflow.runs(tmp_path / "store").to_dict("records")
@@ -206,7 +215,7 @@ def test_two_notebooks_with_one_key_are_one_run(kernels: Kernels, tmp_path: Path
 
 def test_a_key_whose_kernel_was_killed_goes_on(kernels: Kernels, tmp_path: Path) -> None:
     first = kernels("run = flow.submit(key='daily'); run.wait()")
-    until(lambda: "wait" in ledger(tmp_path))
+    until_it_waits(tmp_path)
     killed(first)
     second = kernels("print(flow.run(key='daily').result())")
     # Its cluster lives, so what ended meanwhile would be found.

@@ -134,3 +134,44 @@ print(pad.take(), end="")
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, env=os.environ
     )
     assert done.stdout == "INFO user: informed\nUserWarning: careful\nUserWarning: careful\n"
+
+
+def test_bars_of_progress_leave_room_for_words() -> None:
+    with captured(every_level=False) as pad:
+        print("before")
+        for percent in range(100_000):
+            print(f"\r{percent} of 100,000", end="", file=sys.stderr)
+        print("\nafter\r")
+    assert pad.take() == "before\n99999 of 100,000\nafter\r\n"
+
+
+def test_bytes_are_taken_down_too() -> None:
+    with captured(every_level=False) as pad:
+        sys.stdout.buffer.write(b"caf\xc3\xa9 \xff\x00\n")
+        sys.stdout.buffer.flush()
+    assert pad.take() == "café \\xff\x00\n"
+
+
+@pytest.mark.parametrize("junk", ["\x00\x1b[31m\x07", "\ud800", "\r", "\r\n", "é"])
+@pytest.mark.parametrize("piece", [1, 997, 3_000_000])
+def test_junk_is_bounded_and_is_text(junk: str, piece: int) -> None:
+    pad = Pad()
+    for _ in range(3_000_000 // piece):
+        pad.write(junk * -(-piece // len(junk)))
+    text = pad.take()
+    assert len(text) <= LIMIT + 100
+    text.encode()
+
+
+def test_a_hundred_megabytes_leave_their_end() -> None:
+    with captured(every_level=False) as pad:
+        for _ in range(100):
+            print("x" * 1_000_000)
+        for number in range(1_000_000):
+            print(number, end=" ", file=sys.stderr)
+        logging.getLogger("user").warning("the end")
+        assert sys.getsizeof(pad._pieces) < 2_000_000
+    text = pad.take()
+    assert text.startswith("… 106,")
+    assert " characters before this were dropped …\n" in text[:100]
+    assert text.endswith("999999 WARNING user: the end\n")

@@ -93,16 +93,6 @@ def test_calls_no_repr_in_a_frame_beyond_the_cells_shown() -> None:
     assert CountedRepr.calls == 20
 
 
-def test_interrupting_is_not_swallowed() -> None:
-    class Interrupted:
-        def __repr__(self) -> str:
-            raise KeyboardInterrupt
-
-    for described in (preview, to_frame):
-        with pytest.raises(KeyboardInterrupt):
-            described(Interrupted())
-
-
 def test_does_not_consume_iterators() -> None:
     numbers = iter([1, 2])
 
