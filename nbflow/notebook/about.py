@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from nbflow.notebook.html import Markup, element, joined
@@ -41,7 +42,9 @@ def about(node: Node) -> Markup:
     source = _quietly(inspect.getsource, function)
     if source:
         parts.append(
-            element("pre", paragraph(code(inspect.cleandoc(source), node), _SOURCE), style=LINE)
+            element(
+                "pre", paragraph(code(textwrap.dedent(source).rstrip(), node), _SOURCE), style=LINE
+            )
         )
     else:
         parts.append(element("div", "its source is not known", style=MUTED))
