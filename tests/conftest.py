@@ -1,6 +1,11 @@
 """What holds for all tests."""
 
 import pytest
+from hypothesis import settings
+
+# No test asserts a time.
+settings.register_profile("nbflow", deadline=None)
+settings.load_profile("nbflow")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -284,7 +284,8 @@ class Event:
     worker
         Where it happened.
     seconds
-        How long the attempt took, once it has ended.
+        How long the attempt took, once it has ended; of a turn that the run takes, how
+        long nobody had driven it.
     preview
         A bounded look at the result.
     log

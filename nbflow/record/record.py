@@ -13,6 +13,7 @@ from nbflow.record.events import Event, Status
 from nbflow.record.failure import with_sources
 from nbflow.record.minutes import opened, packed
 from nbflow.record.state import RunState
+from nbflow.record.turns import Resumed, RollingBack
 from nbflow.store.kept import Kept
 
 
@@ -152,6 +153,14 @@ class Record:
             if self.journal is not None and self.error is None:
                 self._write(self.journal, events, data)
             self.changed.notify_all()
+
+    def turn(self, turn: Resumed | RollingBack) -> None:
+        """Take in that the run goes on, after it has stood for a while if it had stopped."""
+        now = time.time()
+        with self.changed:
+            ended = self.state.ended
+            stood = None if ended is None else max(0.0, now - ended)
+            self.fold([Event("", Status.RUNNING, now, seconds=stood, turn=turn)])
 
     def _write(self, journal: Journal, events: Sequence[Event], data: bytes | None) -> None:
         self._unwritten += 1

@@ -159,21 +159,18 @@ class RunState:
                 name: replace(step.without_failed_undoing(), failures=frozenset())
                 for name, step in steps.items()
             }
-            stood = self._stood(event.at)
+            stood = self.stood + (event.seconds or 0.0)
             return replace(
                 self, steps=steps, status=Status.RUNNING, ended=None, reason="", stood=stood
             )
         if isinstance(turn, RollingBack):
             going = {n: s.cancelled(event) for n, s in self.steps.items() if not s.status.final}
-            stood = self._stood(event.at)
+            stood = self.stood + (event.seconds or 0.0)
             fresh = replace(self, steps={**self.steps, **going}, rollback=turn, stood=stood)
             return replace(fresh, status=Status.RUNNING, ended=None, reason="")
         if event.status.final and not self.status.final:
             return replace(self, status=event.status, ended=event.at, reason=event.reason)
         return self
-
-    def _stood(self, until: float) -> float:
-        return self.stood + (0.0 if self.ended is None else max(0.0, until - self.ended))
 
     def seconds(self, now: float) -> float:
         """Say how long the run took, or has taken so far, while somebody drove it.

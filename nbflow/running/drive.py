@@ -198,7 +198,7 @@ class Drive:
                 f"run {quoted(self.record.id)} has nothing to undo: none of its steps with "
                 f"compensate= was done"
             )
-        self.record.fold([Event("", Status.RUNNING, time.time(), turn=turn)])
+        self.record.turn(turn)
         self.go_on_rolling_back()
 
     def go_on_rolling_back(self) -> None:
@@ -349,7 +349,7 @@ class Drive:
         state = self.state.renamed(renamed or {})
         begun = {d.step: state.steps[d.step] for d in decisions if d.action in RUNS}
         turn = resumed(decisions, renamed, flow)
-        self.record.fold([Event("", Status.RUNNING, time.time(), turn=turn)])
+        self.record.turn(turn)
         if self.state.status.final:
             return
         positions = self.topology.positions

@@ -125,11 +125,12 @@ def begin(run: Run, now: Now, entry: Entry, *, cluster: Any) -> None:
 def _taken_up(archive: Archive, entry: Entry, seen: RunState) -> Record:
     """Give what is written down of a run, to which more is added from here."""
     record = recorded_state(entry, archive.journal)
+    if not record.state.status.final and seen.ended is not None:
+        # Whoever drove it has died, and could not write down when. Nor is it written down now:
+        # whose end is written down may be taken by anybody.
+        record.fold([Event("", Status.INTERRUPTED, seen.ended, reason=seen.reason)])
     record.journal = archive.journal
     record.hold(entry.epoch)
-    if not record.state.status.final and seen.ended is not None:
-        # Whoever drove it has died, and could not write down when.
-        record.fold([Event("", Status.INTERRUPTED, seen.ended, reason=seen.reason)])
     return record
 
 
@@ -169,7 +170,7 @@ def undo(run: Run, cluster: Any) -> Run:
 
 def _go_on_undoing(drive: Drive) -> None:
     turn = Resumed(frozenset())
-    drive.record.fold([Event("", Status.RUNNING, time.time(), turn=turn)])
+    drive.record.turn(turn)
     if not drive.state.status.final:
         drive.go_on_rolling_back()
 

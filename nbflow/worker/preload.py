@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 
@@ -15,7 +16,13 @@ def prepare() -> None:
     """
     if hasattr(os, "setpgid"):
         os.setpgid(0, 0)
+    logging.getLogger("distributed.worker").addFilter(_is_news)
     threading.Thread(target=_warm, name="nbflow-warm", daemon=True).start()
+
+
+def _is_news(said: logging.LogRecord) -> bool:
+    # The scheduler lives in the notebook: when it is gone, so is whoever would read of it.
+    return "during heartbeat" not in said.getMessage()
 
 
 def _warm() -> None:

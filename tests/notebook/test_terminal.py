@@ -18,6 +18,7 @@ import time
 import pexpect
 import pytest
 from emulator import Emulator
+from IPython.core.interactiveshell import InteractiveShell
 
 from nbflow import step
 from nbflow.notebook.beside import beside
@@ -302,6 +303,8 @@ def test_nothing_is_drawn_into_files_and_pipes(tmp_path, monkeypatch):
 
 
 def test_a_script_draws_nothing_unless_it_is_asked_to(window, monkeypatch):
+    # As other tests may have left a shell of IPython in this process.
+    monkeypatch.setattr(InteractiveShell, "_instance", None)
     monkeypatch.setattr(sys, "stdout", window.stream)
     monkeypatch.delenv("NBFLOW_DISPLAY", raising=False)
     assert chosen("auto") is None

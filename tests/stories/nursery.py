@@ -195,7 +195,8 @@ def _begin(asked: dict[str, Any]) -> None:
     main.__file__ = asked["path"]
     sys.modules["__main__"] = main
     text = Path(asked["path"]).read_text(encoding="utf-8")
-    exec(compile(text, asked["path"], "exec"), main.__dict__)
+    # Not with the annotations of this module.
+    exec(compile(text, asked["path"], "exec", dont_inherit=True), main.__dict__)
 
 
 if __name__ == "__main__":

@@ -98,6 +98,8 @@ def test_a_disk_that_becomes_full_stops_the_run_and_space_lets_it_go_on(tmp_path
     def wait(x: int) -> bytes:
         while not gate.exists():
             pass
+        # More than there is room for in what the journal holds already.
+        print(os.urandom(25_000).hex())
         return os.urandom(6_000)
 
     flow = 1 >> wait >> step(len)

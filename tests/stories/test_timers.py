@@ -93,8 +93,9 @@ def test_a_time_that_has_passed_means_at_once(folder, tmp_path):
 
 def test_runs_begin_in_the_order_of_their_times(folder, tmp_path):
     path = tmp_path / "noted"
-    late = note.s(path, "late").submit(after=1.0, store=folder)
-    early = note.s(path, "early").submit(after=0.2, store=folder)
+    now = time.time()
+    late = note.s(path, "late").submit(at=now + 2.5, store=folder)
+    early = note.s(path, "early").submit(at=now + 1.5, store=folder)
 
     assert early.wait() and late.wait()
 

@@ -222,9 +222,10 @@ def test_a_step_that_was_about_to_run_and_is_skipped_was_never_tried() -> None:
 def test_the_time_in_which_nobody_drove_a_run_is_not_the_time_it_took():
     state = RunState.planned("r1", "etl", {"str": Shape(mapped=False, total=None)}, 100.0)
     failed = state.apply([Event("str", Status.FAILED, 110.0)])
+    turn = Resumed(frozenset(), {"str": None})
     resumed = failed.apply(
         [
-            Event("", Status.RUNNING, 5_000.0, turn=Resumed(frozenset(), {"str": None})),
+            Event("", Status.RUNNING, 5_000.0, seconds=4_890.0, turn=turn),
             Event("str", Status.COMPLETED, 5_002.0),
         ]
     )
