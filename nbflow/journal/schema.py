@@ -105,8 +105,9 @@ def version(connection: sqlite3.Connection, path: Path) -> int:
     StoreError
         If it is newer than this nbflow, or another program's.
     """
-    ((application,),) = connection.execute("PRAGMA application_id")
+    # In this order: another process may make both between the two looks.
     ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_schema")
+    ((application,),) = connection.execute("PRAGMA application_id")
     if application == tables == 0:
         return 0
     _check_application(application, path)

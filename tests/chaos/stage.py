@@ -194,7 +194,11 @@ class Stage:
         self.wait(lambda: any(client.processing().values()), "a task on a worker")
 
     def until_waiting(self, client: Client) -> None:
-        """Wait until a copy of a task has seen that another one is at work, and waits for it."""
+        """Wait until a copy of a task waits for another one that is at work.
+
+        It may have seen it; or it was given to the same thread, which Dask believes to be
+        free when the client of the other one is gone.
+        """
         self.wait(lambda: self.is_waiting(client), "a second copy")
 
     def is_waiting(self, client: Client) -> bool:
@@ -213,7 +217,7 @@ def _told(client: Client, question: Callable[..., int], unless: int) -> list[int
 
 
 def _waiting(dask_worker: Any) -> int:
-    return len(dask_worker.state.long_running)
+    return len(dask_worker.state.long_running) + len(dask_worker.state.ready)
 
 
 def _busy(dask_worker: Any) -> int:
