@@ -107,6 +107,12 @@ class Record:
         with self.changed:
             self.changed.wait_for(lambda: not self._entering)
 
+    def is_written(self) -> bool:
+        """Wait for what has happened so far to be written down; tell whether it could be."""
+        with self.changed:
+            self.changed.wait_for(lambda: not self._unwritten or self.error is not None)
+            return self.error is None
+
     def receive(self, data: bytes) -> None:
         """Take in events as a worker has sent them."""
         events = opened(data)

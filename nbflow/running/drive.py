@@ -199,7 +199,9 @@ class Drive:
                 f"compensate= was done"
             )
         self.record.turn(turn)
-        self.go_on_rolling_back()
+        # Who goes on with the run must know of it, or would go forward from what was undone.
+        if self.record.is_written():
+            self.go_on_rolling_back()
 
     def go_on_rolling_back(self) -> None:
         """Undo what was not undone yet."""

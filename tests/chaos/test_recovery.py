@@ -296,6 +296,26 @@ def test_what_outlived_its_kernel_is_undone_or_in_doubt_when_its_run_is_cancelle
         assert run.state.steps["charge"].doubts
 
 
+def test_nothing_is_undone_before_it_is_written_down_that_the_run_is_rolled_back(
+    cluster: Client, stage: Stage
+) -> None:
+    stage.shut("close")
+    stage.spoil("close")
+    run = saga(stage.folder).submit(store=stage.store)
+    stage.until("close")
+    stage.until_written("ship", "completed")
+    with stage.locked():
+        stage.open()
+        stage.wait(lambda: run.state.rollback is not None, "the rollback")
+        # What was sent before these would be called before them.
+        for number in range(20):
+            cluster.submit(abs, -number, pure=False).result()
+        assert stage.order()[-1] == "close"
+        assert not run.status.final
+    assert run.wait(30)
+    assert (run.status, stage.order()[-3:]) == ("compensated", UNDONE)
+
+
 @row("53-M12")
 def test_a_handler_that_raises_changes_nothing(cluster: Client, stage: Stage) -> None:
     told: list[Any] = []
