@@ -21,6 +21,7 @@ from distributed import Client, LocalCluster, default_client
 from distributed.client import _set_global_client
 from distributed.comm.addressing import get_address_host_port, parse_address
 from distributed.comm.registry import get_backend
+from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.deploy.utils import nprocesses_nthreads
 
@@ -280,10 +281,25 @@ def _started(options: dict[str, Any]) -> Client:
             f"distributed.LocalCluster, such as n_workers and threads_per_worker; {_GUARD}"
         ) from error
     try:
-        return Client(cluster, timeout=30, set_as_default=True)
+        client = Client(cluster, timeout=30, set_as_default=True)
     except BaseException:
         cluster.close(timeout=5)
         raise
+    cluster.loop.add_callback(_keep_up, cluster)
+    return client
+
+
+def _keep_up(cluster: LocalCluster) -> None:
+    """Start the workers anew that a cluster has given up, now and later.
+
+    Dask looks for a worker that has died 15 seconds later. If it happens to have died again
+    just then, it is given up for ever, and with the last of them every run would wait.
+    """
+    if cluster.status in (Status.closing, Status.closed, Status.failed):
+        return
+    if len(cluster.workers) < len(cluster.worker_spec):
+        cluster.scale(len(cluster.worker_spec))
+    cluster.loop.call_later(_LOOK_SECONDS, _keep_up, cluster)
 
 
 def _defaults(options: dict[str, Any]) -> dict[str, Any]:
@@ -299,6 +315,9 @@ def _defaults(options: dict[str, Any]) -> dict[str, Any]:
         defaults["preload"] = [_PRELOAD]
     return defaults
 
+
+# How often it is looked after the workers of a cluster of our own.
+_LOOK_SECONDS = 2.0
 
 # When the second worker dies over a task, the run tries it in another way, see `engine`.
 _SETTINGS = {"distributed.scheduler.allowed-failures": 1}

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import psutil
 import pytest
 from distributed import Client, LocalCluster
@@ -194,6 +195,17 @@ def test_resources_bring_steps_where_they_are() -> None:
         gpu = double.options(resources={"GPU": 1})
         assert (1 >> gpu >> double).run().result() == 4
         assert gpu.map(range(5)).run().result() == [0, 2, 4, 6, 8]
+
+
+def test_a_worker_that_dask_has_given_up_is_replaced(own_aside: None) -> None:
+    # Dask gives one up that is not there 15 seconds after it has died, as it has died again.
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"}):
+        client = nbflow.connect(n_workers=1, threads_per_worker=1)
+        for _ in range(2):
+            [(address, pid)] = client.run(os.getpid).items()
+            os.kill(pid, signal.SIGKILL)
+            assert where.s().run().result() != pid
+            assert address not in client.scheduler_info()["workers"]
 
 
 def test_an_asynchronous_client_is_refused() -> None:
