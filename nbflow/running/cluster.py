@@ -161,10 +161,11 @@ def slots_of(client: Client) -> list[str]:
     slots = sorted((n, address) for address, count in threads.items() for n in range(count))
     if not slots:
         address = client.scheduler_info()["address"]
+        advice = f"; start one with 'dask worker {address}'"
+        if is_own(client):
+            advice = ", which is being started"
         warnings.warn(
-            f"the cluster has no workers, and the run waits for one; start one with "
-            f"'dask worker {address}'",
-            stacklevel=2,
+            f"the cluster has no workers, and the run waits for one{advice}", stacklevel=2
         )
     return [address for _, address in slots]
 
