@@ -135,8 +135,9 @@ class _Flusher:
 
     def _work(self) -> None:
         while True:
+            # In this order, or one that comes between the two would not be seen.
+            self._wake.clear()
             if not self._recorders:
-                self._wake.clear()
                 self._wake.wait()
             time.sleep(FLUSH_SECONDS)
             for recorder in list(self._recorders.values()):
