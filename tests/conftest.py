@@ -68,8 +68,10 @@ def _at_work(dask_worker):
     """Name the tasks of a worker, and where its threads are."""
     frames = sys._current_frames()
     threads = {
-        str(key): [f"{f.filename}:{f.lineno}" for f in traceback.extract_stack(frames.get(id))[-6:]]
-        for id, key in dask_worker.active_threads.items()
+        str(key): [
+            f"{f.filename}:{f.lineno}" for f in traceback.extract_stack(frames.get(thread))[-6:]
+        ]
+        for thread, key in dask_worker.active_threads.items()
     }
     tasks = {str(key): each.state for key, each in dask_worker.state.tasks.items()}
     return {key: state for key, state in tasks.items() if state != "memory"}, threads
