@@ -34,6 +34,9 @@ _REPORT_SHARE: Final = 0.02
 _WORKERS_SECONDS: Final = 2.0
 # What making the sheets of steps may take of each tick.
 _SHEETS_SECONDS: Final = 0.003
+# The report of more steps takes a while to write. Whoever has waited for the run goes on first.
+_LONG_STEPS: Final = 100
+_AFTER_SECONDS: Final = 0.02
 _numbers = count(1)
 
 
@@ -68,9 +71,15 @@ class Live:
         """Follow the run from now on."""
         self._thread.start()
 
-    def finish(self) -> None:
-        """Wait until the end of the run is shown, if the run has ended."""
-        if self.run.status.final:
+    def finish(self, *, later: bool = False) -> None:
+        """Wait until the end of the run is shown, if the run has ended.
+
+        Parameters
+        ----------
+        later
+            Whether it may be shown while the next cell runs, if that takes long.
+        """
+        if self.run.status.final and not (later and takes_long(self.run)):
             self._ended.wait(timeout=10.0)
 
     def _open(self) -> None:
@@ -89,6 +98,8 @@ class Live:
             self._tell()
             self._report()
         self._tell()
+        if takes_long(self.run):
+            time.sleep(_AFTER_SECONDS)
         self._shown.update(framed(self.run, self._place))
         self._ended.set()
         # What a page may want to see of so many steps, while the next cell runs already.
@@ -144,6 +155,28 @@ class PanelOf:
 
     def __repr__(self) -> str:
         return report(self.run.flow, self.run.state).text
+
+
+def takes_long(run: Run) -> bool:
+    """Tell whether it takes a while to write the report of a run."""
+    return len(run.state.steps) > _LONG_STEPS
+
+
+def show_later(run: Run) -> None:
+    """Show a run that has ended: in a line now, and its report while the next cell runs."""
+    shown = display(said(run), display_id=True)
+
+    def follow() -> None:
+        time.sleep(_AFTER_SECONDS)
+        shown.update(framed(run))
+
+    threading.Thread(target=follow, name="nbflow-report", daemon=True).start()
+
+
+def said(run: Run) -> Framed:
+    """Say in a line how a run is."""
+    line = repr(run)
+    return Framed(str(element("pre", line)), line)
 
 
 def framed(run: Run, place: str | None = None) -> Framed:

@@ -52,7 +52,7 @@ def watched(run: Run, choice: str | None) -> Iterator[None]:
         return
     from IPython.display import display
 
-    from nbflow.notebook.live import Live, framed
+    from nbflow.notebook.live import Live, framed, show_later, takes_long
 
     live = None
     if mode == "live" and not run.wait(_PATIENCE_SECONDS):
@@ -63,7 +63,9 @@ def watched(run: Run, choice: str | None) -> Iterator[None]:
     finally:
         run._shown_in = place()
         if live is not None:
-            live.finish()
+            live.finish(later=has_page())
+        elif run.status.final and mode == "live" and has_page() and takes_long(run):
+            show_later(run)
         elif run.status.final:
             display(framed(run))
 
@@ -105,8 +107,12 @@ def chosen(choice: str | None) -> str | None:
         return said
     if said in ("none", "off", "0"):
         return None
-    has_page = any(os.environ.get(each) for each in _FRONT_ENDS)
-    return "live" if has_page and not is_deterministic() else "static"
+    return "live" if has_page() and not is_deterministic() else "static"
+
+
+def has_page() -> bool:
+    """Tell whether a page shows what this kernel gives, rather than a program that ends with it."""
+    return any(os.environ.get(each) for each in _FRONT_ENDS)
 
 
 def cell() -> str | None:

@@ -24,6 +24,7 @@ from distributed.comm.registry import get_backend
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster
 from distributed.deploy.utils import nprocesses_nthreads
+from tornado.ioloop import IOLoop
 
 from nbflow.errors import ClusterError, quoted
 
@@ -286,7 +287,8 @@ def _started(options: dict[str, Any]) -> Client:
     except BaseException:
         cluster.close(timeout=5)
         raise
-    cluster.loop.add_callback(_keep_up, cluster)
+    loop: Any = client.loop
+    loop.add_callback(_keep_up, cluster)
     return client
 
 
@@ -300,7 +302,7 @@ def _keep_up(cluster: LocalCluster) -> None:
         return
     if len(cluster.workers) < len(cluster.worker_spec):
         cluster.scale(len(cluster.worker_spec))
-    cluster.loop.call_later(_LOOK_SECONDS, _keep_up, cluster)
+    IOLoop.current().call_later(_LOOK_SECONDS, _keep_up, cluster)
 
 
 def _defaults(options: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from jupyter_client.manager import start_new_kernel
 
 from nbflow import group, step
 from nbflow.errors import FlowError
@@ -224,3 +225,53 @@ def test_a_choice_that_is_none_is_refused():
 @pytest.mark.parametrize("choice", ["auto", "live", "static", None])
 def test_nothing_is_shown_outside_of_notebooks(choice, capsys):
     assert chosen(choice) is None
+
+
+LONG = """
+import time
+import nbflow
+from nbflow import step
+
+@step
+def add(x):
+    time.sleep(PAUSE)
+    return x + 1
+
+flow = 0 >> add
+for _ in range(149):
+    flow = flow >> add
+_ = flow.run()
+"""
+
+
+@pytest.mark.parametrize("pause", [0, 0.004], ids=["at once", "followed"])
+def test_the_report_of_many_steps_may_come_while_the_next_cell_runs(pause, on_cluster):
+    # As it is where a page shows what the kernel gives.
+    manager, client = start_new_kernel(env={**on_cluster, "JPY_SESSION_NAME": "long.ipynb"})
+    shown = {}
+    try:
+        client.execute(LONG.replace("PAUSE", str(pause)))
+        while not any("<img" in each and "completed" in each for each in shown.values()):
+            said = client.get_iopub_msg(timeout=60)
+            assert said["msg_type"] != "error", said["content"]["traceback"]
+            if said["msg_type"] in ("display_data", "update_display_data"):
+                place = said["content"].get("transient", {}).get("display_id")
+                assert said["msg_type"] == "display_data" or place in shown
+                shown[place] = said["content"]["data"]["text/html"]
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+def test_the_report_of_many_steps_is_there_at_once_where_no_page_shows_it(on_cluster):
+    env = {**on_cluster, "NBFLOW_DISPLAY": "live"}
+    manager, client = start_new_kernel(env=env)
+    shown = []
+    try:
+        client.execute_interactive(LONG.replace("PAUSE", "0"), timeout=60, output_hook=shown.append)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    pages = [each["content"]["data"]["text/html"] for each in shown if "data" in each["content"]]
+    assert "<img" in pages[-1]
+    assert "completed" in pages[-1]
