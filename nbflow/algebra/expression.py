@@ -7,7 +7,7 @@ are immutable and point upstream only, so a cycle cannot be written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -265,22 +265,26 @@ def parts_of(node: Node) -> Iterator[Expression]:
                 yield axis.items
 
 
-def leaves(expression: Expression) -> Iterator[Expression]:
-    """Go through the nodes, constants, items and parameters of an expression, in order."""
-    stack = [expression]
+def leaves(expression: Expression) -> Sequence[Expression]:
+    """List the nodes, constants, items and parameters of an expression, in order."""
+    if not isinstance(expression, _CONTAINERS):
+        return (expression,)
+    found: list[Expression] = []
+    stack: list[Expression] = [expression]
     while stack:
         each = stack.pop()
         if isinstance(each, _CONTAINERS):
             stack.extend(reversed(each.members))
         else:
-            yield each
+            found.append(each)
+    return found
 
 
-def nodes_in(expression: Expression) -> Iterator[Node]:
-    """Go through the nodes that an expression needs directly, in order."""
-    for leaf in leaves(expression):
-        if isinstance(leaf, Node):
-            yield leaf
+def nodes_in(expression: Expression) -> Sequence[Node]:
+    """List the nodes that an expression needs directly, in order."""
+    if isinstance(expression, Node):
+        return (expression,)
+    return [leaf for leaf in leaves(expression) if isinstance(leaf, Node)]
 
 
 def transformed(expression: Expression, change: Callable[[Expression], Expression]) -> Expression:

@@ -89,15 +89,21 @@ def fed(value: Expression, upstream: Expression, described: str) -> Expression:
     return rebuilt(value, change, items)
 
 
-def given(value: Expression, inputs: tuple[object, ...]) -> Expression:
+def given(value: Expression, nodes: tuple[Node, ...], inputs: tuple[object, ...]) -> Expression:
     """Give an open flow its inputs, as positional arguments of every open step.
+
+    Parameters
+    ----------
+    value, nodes
+        The flow, and its nodes in topological order.
+    inputs
+        What it is given.
 
     Raises
     ------
     SignatureError
         If a step still lacks an argument, or nobody takes the inputs.
     """
-    nodes = Topology.of(value).nodes
     lacking = [node for node in nodes if node.open]
     maps = _open_axes(nodes)
     if not inputs:

@@ -311,7 +311,7 @@ class Flow(Composable):
                 raise FlowError(
                     f"the input {each!r} is a flow, not a value; connect it with >> instead"
                 )
-        expression = given(self.expression, inputs)
+        expression = given(self.expression, self.topology.nodes, inputs)
         same = expression is self.expression
         flow = self if same else Flow(expression, None, self._label, self._handlers)
         for node in flow.topology.nodes:

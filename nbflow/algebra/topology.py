@@ -6,7 +6,7 @@ no longer follows pointers. Walking is iterative: a chain of any length will do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -78,13 +78,16 @@ class Topology:
     @cached_property
     def inputs(self) -> tuple[tuple[int, ...], ...]:
         """For each node, the nodes whose values it receives, each once, in order."""
+        index = self.index
         return tuple(
-            tuple(
-                dict.fromkeys(
-                    self.index[id(each)] for part in parts_of(node) for each in nodes_in(part)
+            [
+                tuple(
+                    dict.fromkeys(
+                        [index[id(each)] for part in parts_of(node) for each in nodes_in(part)]
+                    )
                 )
-            )
-            for node in self.nodes
+                for node in self.nodes
+            ]
         )
 
     @cached_property
@@ -98,6 +101,8 @@ class Topology:
                 )
                 if position not in data
             )
+            if node.after
+            else ()
             for node, data in zip(self.nodes, self.inputs, strict=True)
         )
 
@@ -226,10 +231,9 @@ def _same_axis(mine: Axis | None, its: Axis | None) -> bool:
     )
 
 
-def needs(node: Node) -> Iterator[Node]:
-    """Go through the nodes that must come before a node, in written order."""
-    for part in (*parts_of(node), *node.after):
-        yield from nodes_in(part)
+def needs(node: Node) -> list[Node]:
+    """List the nodes that must come before a node, in written order."""
+    return [each for part in (*parts_of(node), *node.after) for each in nodes_in(part)]
 
 
 def _walk(value: Expression) -> tuple[list[Node], dict[int, int]]:
@@ -237,7 +241,7 @@ def _walk(value: Expression) -> tuple[list[Node], dict[int, int]]:
     index: dict[int, int] = {}
     placed: dict[tuple[Any, ...], int] = {}
     entered: set[int] = set()
-    stack = [(node, False) for node in reversed(list(nodes_in(value)))]
+    stack = [(node, False) for node in reversed(nodes_in(value))]
     while stack:
         node, ready = stack.pop()
         if id(node) in index:
@@ -250,7 +254,7 @@ def _walk(value: Expression) -> tuple[list[Node], dict[int, int]]:
         elif id(node) not in entered:
             entered.add(id(node))
             stack.append((node, True))
-            stack.extend((each, False) for each in reversed(list(needs(node))))
+            stack.extend((each, False) for each in reversed(needs(node)))
     return nodes, index
 
 
@@ -259,9 +263,9 @@ def _application(node: Node, index: Mapping[int, int]) -> tuple[Any, ...]:
     return (
         node.call.identity,
         node.axis and axis_identity(node.axis, index),
-        tuple(_identity(each, index) for each in node.args),
-        tuple((name, _identity(each, index)) for name, each in node.kwargs),
-        tuple(_identity(each, index) for each in node.after),
+        tuple([_identity(each, index) for each in node.args]),
+        tuple([(name, _identity(each, index)) for name, each in node.kwargs]),
+        tuple([_identity(each, index) for each in node.after]),
     )
 
 

@@ -18,8 +18,10 @@ from nbflow.algebra.expression import (
 from nbflow.planning.segment import Block, Lane
 from nbflow.record.recollection import Recollection
 from nbflow.store.evidence import Evidence
+from nbflow.values.frozen import by_values
 
 
+@by_values
 @dataclass(frozen=True, slots=True, eq=False)
 class Ref:
     """The value of another node, by its position in the flow."""
@@ -34,6 +36,7 @@ class Shared:
     key: str
 
 
+@by_values
 @dataclass(frozen=True, slots=True, eq=False)
 class Work:
     """One node of a segment, ready to be computed.

@@ -169,6 +169,9 @@ class _Writer:
         self.segment = orders.plan.segments[number]
         self.needed: dict[str, None] = {}
         self._functions: dict[bytes, int] = {}
+        above = [orders.plan.segments[each] for each in self.segment.upstream]
+        # What blocks have left of a list comes as elements of the step itself.
+        self._blocks = {n for each in above if each.block is not None for n in each.positions}
 
     def order(self) -> Order:
         segment, orders = self.segment, self.orders
@@ -238,6 +241,9 @@ class _Writer:
         call, guard = node.call, self.topology.guards[position]
         packed = self.orders.packed(call.definition, name)
 
+        def changed(parts: tuple[Expression, ...]) -> tuple[Any, ...]:
+            return tuple([transformed(each, change) for each in parts]) if parts else ()
+
         def change(leaf: Expression) -> Any:
             return self.orders.leaf(leaf, name, self.needed)
 
@@ -245,31 +251,33 @@ class _Writer:
             decision = replace(guard.decision, name=self.topology.names[guard.position])
             decider: Any = Ref(guard.position)
             guard = replace(guard, decider=decider, decision=decision)
-        args: tuple[Any, ...] = tuple(transformed(each, change) for each in node.args)
-        above = (self.orders.plan.segments[each] for each in self.segment.upstream)
-        if any(each.block is not None and position in each.positions for each in above):
-            # What blocks have left of the list comes as elements of the step itself.
+        args = changed(node.args)
+        if position in self._blocks:
             args = (Ref(position), *args[1:])
+        options, past = call.definition.options, self.orders.past
         return Work(
             position,
             name,
             self._functions.setdefault(packed, len(self._functions)),
             args,
-            tuple((key, transformed(each, change)) for key, each in node.kwargs),
-            tuple(transformed(each, change) for each in node.after),
-            (len(call.args), frozenset(key for key, _ in call.kwargs)),
+            tuple([(key, transformed(each, change)) for key, each in node.kwargs]),
+            changed(node.after),
+            (len(call.args), frozenset([key for key, _ in call.kwargs]) if call.kwargs else _NONE),
             guard,
             call.decision,
             call.split_every,
             node.axis is not None and node.axis.collect,
             last=position in self.orders.last,
-            has_effect=call.definition.options.has_effect,
-            checkpoint=position in self.orders.decisive or call.definition.options.checkpoint,
-            before=self.orders.past.attempts.get(position, (0, 0)),
-            done=self.orders.past.done.get(position, frozenset()),
-            delay=call.definition.options.delay,
-            due=self.orders.past.due.get(position),
+            has_effect=options.has_effect,
+            checkpoint=position in self.orders.decisive or options.checkpoint,
+            before=past.attempts.get(position, (0, 0)),
+            done=past.done.get(position, _NONE),
+            delay=options.delay,
+            due=past.due.get(position),
         )
+
+
+_NONE: frozenset[Any] = frozenset()
 
 
 def _blame(work: Work, order: Order) -> None:

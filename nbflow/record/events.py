@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from nbflow.record.turns import Turn
 from nbflow.store.kept import Kept, KeptSpan
+from nbflow.values.frozen import by_values
 from nbflow.values.older import restore
 from nbflow.values.preview import Preview
 
@@ -52,6 +53,7 @@ class Status(StrEnum):
 _GOING = frozenset({Status.PENDING, Status.RUNNING, Status.RETRYING})
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class ErrorRecord:
     """An exception as it travels: in words, and packed where it can be.
@@ -110,6 +112,7 @@ class InnerLetter:
     attempts: int
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class ElementRecords:
     """What happened to neighbouring elements of a mapped step.
@@ -267,6 +270,7 @@ class ElementRecords:
         return parts
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened to one step, or to the run as a whole.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from nbflow.record.events import ElementRecords, ErrorRecord, Event, Status
 from nbflow.record.turns import Span
 from nbflow.store.kept import Kept
+from nbflow.values.frozen import changed
 from nbflow.values.preview import Preview
 
 
@@ -166,22 +167,22 @@ class StepState:
         """Fold in what a person has said of a step, or an element, that was in doubt."""
         number = event.element
         left = {each: reason for each, reason in self.doubts.items() if each != number}
-        known = replace(self, doubts=left, status=Status.PENDING)
+        known = changed(self, doubts=left, status=Status.PENDING)
         if event.status is Status.FAILED:
-            known = replace(known, failures=known.failures | {number})
+            known = changed(known, failures=known.failures | {number})
         return known if event.status is Status.PENDING else known.apply(event)
 
     def without_failed_undoing(self) -> StepState:
         """Give the state before undoing it had failed, if it had."""
         kept = {n: each for n, each in self.undone.items() if each.status is Status.COMPENSATED}
-        return self if len(kept) == len(self.undone) else replace(self, undone=kept)
+        return self if len(kept) == len(self.undone) else changed(self, undone=kept)
 
     def cancelled(self, event: Event) -> StepState:
         """Give the state of a step that will not end any more, as the run is rolled back."""
         if self.doubts:
             return self
         reason = "the run is rolled back"
-        return replace(self, status=Status.CANCELLED, ended=event.at, reason=reason)
+        return changed(self, status=Status.CANCELLED, ended=event.at, reason=reason)
 
     def apply(self, event: Event) -> StepState:
         """Fold one event in.
@@ -194,7 +195,7 @@ class StepState:
         if self.status.final:
             return self
         if event.total is not None and self.total is None:
-            self = replace(self, total=event.total)  # noqa: PLW0642
+            self = changed(self, total=event.total)  # noqa: PLW0642
         if event.elements is not None:
             return self._apply_elements(event, event.elements)
         if not event.status.final:
@@ -205,7 +206,7 @@ class StepState:
         started = event.at - (event.seconds or 0.0) if ran else None
         started = started if self.started is None else self.started
         look = event.preview
-        return replace(
+        return changed(
             self,
             status=event.status,
             attempts=max(self.attempts, event.attempt) if ran else self.attempts - unwanted,
@@ -227,7 +228,7 @@ class StepState:
         )
 
     def _apply_going(self, event: Event) -> StepState:
-        return replace(
+        return changed(
             self,
             status=event.status,
             attempts=max(self.attempts, event.attempt),
@@ -252,9 +253,9 @@ class StepState:
             event.error,
             event.worker,
         )
-        state = replace(self, undone={**self.undone, event.element: now})
+        state = changed(self, undone={**self.undone, event.element: now})
         if event.status is Status.COMPENSATED and event.element is None:
-            return replace(state, status=Status.COMPENSATED, doubts={})
+            return changed(state, status=Status.COMPENSATED, doubts={})
         return state
 
     def _apply_elements(self, event: Event, records: ElementRecords) -> StepState:
@@ -283,7 +284,7 @@ class StepState:
         started = started if self.started is None else min(self.started, started)
         tried = max(self.attempts, event.attempt, max(records.attempts.values(), default=1))
         unwanted = ended and done > 0 and skipped == done
-        return replace(
+        return changed(
             self,
             status=status,
             attempts=0 if unwanted else tried,
@@ -334,7 +335,7 @@ class StepState:
             event = Event(self.name, Status.RUNNING, self.started or 0.0)
             for each in part.without(numbers):
                 fresh = fresh._apply_new(event, each)
-        return replace(fresh, status=Status.PENDING, started=None, worker="")
+        return changed(fresh, status=Status.PENDING, started=None, worker="")
 
 
 def _first_error(state: StepState, records: ElementRecords) -> ErrorRecord | None:

@@ -413,11 +413,14 @@ def _address(client: Client) -> str:
 
 def shapes(topology: Topology) -> dict[str, Shape]:
     """Say what is known of the steps of a flow before it runs."""
-    found = {}
+    plain, found = Shape(), {}
     for name, node in zip(topology.names, topology.nodes, strict=True):
         axis = node.axis
-        total = axis.lineage[0].count if axis is not None else None
         undoable = node.call.definition.options.compensate is not None
+        if axis is None and not undoable:
+            found[name] = plain
+            continue
+        total = axis.lineage[0].count if axis is not None else None
         found[name] = Shape(axis is not None, total, undoable)
     return found
 

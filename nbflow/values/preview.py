@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from nbflow.values.asking import PASSING, ask, briefly, is_known
 from nbflow.values.census import arrow_columns, nulls_by_column, repeated_rows
+from nbflow.values.frozen import by_values
 from nbflow.values.kinds import PLAIN, field_names, kind_of, record
 from nbflow.values.older import restore
 from nbflow.values.outline import Cell, cell, clip, label, outline, type_name
@@ -31,6 +32,7 @@ _FIRST: Final = ("0",)
 _POSITIONS: Final = tuple(map(str, range(_SHOWN)))
 
 
+@by_values
 @dataclass(frozen=True, slots=True)
 class Preview:
     """What is known of a value without holding it.

@@ -176,13 +176,20 @@ _INSTALLED = _installed_folders()
 _OURS = __name__.partition(".")[0]
 
 
+# Modules that are installed, or ours: what they are does not change while they are loaded.
+_foreign: dict[str, ModuleType] = {}
+
+
 def _local_modules() -> list[ModuleType]:
     found = []
     for name, module in list(sys.modules.items()):
+        if _foreign.get(name) is module:
+            continue
         file = getattr(module, "__file__", None)
         if not isinstance(file, str) or name == "__main__" or name.partition(".")[0] == _OURS:
             continue
         if file.startswith(_INSTALLED) or "site-packages" in file or "dist-packages" in file:
+            _foreign[name] = module
             continue
         own = getattr(module, "__name__", "")
         # Multiprocessing knows the main module under a second name.
