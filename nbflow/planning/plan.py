@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from nbflow.algebra.regions import Region, regions
 from nbflow.algebra.topology import Topology
@@ -50,10 +51,13 @@ class Plan:
         >>> [segment.positions for segment in Plan.of(flow.topology, 2).segments]
         [(0,), (1,), (2, 3)]
         """
-        cutter = Cutter(topology, threads)
-        for group in grouped(topology):
-            cutter.place(group)
-        return cls(tuple(cutter.segments), tuple(cutter.homes))
+        known = _known.setdefault(topology, {})
+        if threads not in known:
+            cutter = Cutter(topology, threads)
+            for group in grouped(topology):
+                cutter.place(group)
+            known[threads] = cls(tuple(cutter.segments), tuple(cutter.homes))
+        return known[threads]
 
     @property
     def shares(self) -> bool:
@@ -95,6 +99,10 @@ class Plan:
         plan = Plan(tuple(cutter.segments), tuple(cutter.homes))
         numbers_of = {p: tuple(sorted(n)) for p, (_, n) in again.items() if p not in later}
         return Redrive(plan, len(self.segments), numbers_of, frozenset(later))
+
+
+# The plans of flows that may run again, by how much a cluster runs at once.
+_known: WeakKeyDictionary[Topology, dict[int, Plan]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)

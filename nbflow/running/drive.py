@@ -6,8 +6,9 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, ClassVar
-from weakref import WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from distributed import Client
 
@@ -409,6 +410,29 @@ def _address(client: Client) -> str:
         scheduler: Any = client.scheduler
         return str(scheduler.address)
     return "an unknown address"
+
+
+# Before anything has happened, one run of a flow is like another.
+_unbegun: WeakKeyDictionary[Topology, RunState] = WeakKeyDictionary()
+
+
+def planned(topology: Topology, run_id: str, name: str, at: float) -> RunState:
+    """Make the state of a run before anything has happened.
+
+    Parameters
+    ----------
+    topology
+        Its flow.
+    run_id, name
+        What the run is called.
+    at
+        When it was accepted, in seconds since the epoch.
+    """
+    known = _unbegun.get(topology)
+    if known is None:
+        known = _unbegun[topology] = RunState.planned("", "", shapes(topology), 0.0)
+    ended = at if known.status.final else None
+    return replace(known, run_id=run_id, name=name, started=at, ended=ended)
 
 
 def shapes(topology: Topology) -> dict[str, Shape]:

@@ -16,7 +16,7 @@ from nbflow.record.minutes import opened
 from nbflow.record.record import Record
 from nbflow.record.state import RunState
 from nbflow.record.turns import Redriven, Resumed
-from nbflow.running.drive import Drive, shapes
+from nbflow.running.drive import Drive, planned
 from nbflow.running.run import Run
 from nbflow.sketch.bodies import body_read
 from nbflow.sketch.sketch import Sketch
@@ -172,7 +172,7 @@ def _beginning(entry: Entry, journal: Journal) -> RunState:
     """Make the state of a run before anything has happened in it."""
     if entry.parent is None:
         topology = Sketch.opened(body_read(journal, entry.id)).picture().topology
-        state = RunState.planned(entry.id, entry.flow, shapes(topology), entry.started)
+        state = planned(topology, entry.id, entry.flow, entry.started)
         waits = entry.status == Status.PENDING
         if not waits:
             return state

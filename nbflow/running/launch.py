@@ -32,7 +32,7 @@ from nbflow.record.state import RunState
 from nbflow.record.tenancy import mark
 from nbflow.running.clock import watch
 from nbflow.running.cluster import current_client
-from nbflow.running.drive import Drive, shapes
+from nbflow.running.drive import Drive, planned
 from nbflow.running.history import held, loaded
 from nbflow.running.interrupts import held_back, let_through
 from nbflow.running.run import Run, new_run_id, remember
@@ -164,7 +164,7 @@ class _Request:
     def planned(self) -> RunState:
         """Make the state of a run that has not begun."""
         flow = self.flow
-        return RunState.planned(new_run_id(), flow.name, shapes(flow.topology), time.time())
+        return planned(flow.topology, new_run_id(), flow.name, time.time())
 
 
 def _started(request: _Request) -> Run:

@@ -39,6 +39,17 @@ _SHAPED: Final = frozenset({
 _name_of: Final = type.__dict__["__name__"].__get__
 
 
+# In so many characters a number can be said.
+_SHORTEST: Final = 32
+
+
+def _is_short(value: Any) -> bool:
+    cls = type(value)
+    if cls is int:
+        return value.bit_length() <= 64  # type: ignore[no-any-return]
+    return cls is float or cls is bool or value is None
+
+
 def outline(value: Any, limit: int = TEXT, depth: int = 4) -> str:
     """Say a value in one line of at most ``limit`` characters.
 
@@ -50,6 +61,8 @@ def outline(value: Any, limit: int = TEXT, depth: int = 4) -> str:
     >>> outline([1, {"a": (2,)}, object()])
     "[1, {'a': (2,)}, <object object>]"
     """
+    if limit >= _SHORTEST and _is_short(value):
+        return repr(value)
     return briefly(_in_one_line, value, limit, depth)
 
 
@@ -70,6 +83,8 @@ def cell(value: Any) -> Cell:
     >>> cell(float("nan")), cell(3), cell({1, 2})
     (None, 3, '{1, 2}')
     """
+    if _is_short(value):
+        return None if value != value else value  # noqa: PLR0124
     return briefly(_cell, value)
 
 

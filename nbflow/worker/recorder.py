@@ -36,12 +36,21 @@ class Recorder:
         Where events go, and of which run they are.
     leave
         Leaves events that say where results are kept where others find them too.
+    most
+        So many events are sent together: who hears of them works on them meanwhile.
     """
 
-    def __init__(self, topic: str, run: str, leave: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self,
+        topic: str,
+        run: str,
+        leave: Callable[[bytes], None] | None = None,
+        most: int = 256,
+    ) -> None:
         self.topic = topic
         self.run = run
         self._leave = leave
+        self._most = most
         self.worker = get_worker()
         self.address = self.worker.address
         self._events: list[Event] = []
@@ -81,7 +90,9 @@ class Recorder:
             self.flush()
 
     def due(self) -> bool:
-        """Tell whether it is time to send."""
+        """Tell whether it is time to send, or there is much to send."""
+        if len(self._events) >= self._most:
+            return True
         return time.perf_counter() - self._sent >= FLUSH_SECONDS
 
     def drain(self) -> None:

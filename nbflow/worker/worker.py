@@ -44,6 +44,9 @@ from nbflow.worker.vault import Vault
 
 # As Dask kills a worker that uses more than this share of its memory.
 _MEMORY_SHARE = 0.95
+# How many events are sent together, though no time has passed.
+_LEAST_EVENTS = 200
+_MOST_MESSAGES = 8
 # About as long may the pieces take that a lane of a capped map takes at a time.
 _PIECE_SECONDS = 0.02
 
@@ -85,7 +88,9 @@ def _computed(order: Parcel, inputs: tuple[Any, ...], trial: Trial | None) -> En
     with ExitStack() as stack:
         vault = stack.enter_context(Vault(opened))
         results = Results([each for each in inputs if isinstance(each, Envelope)], vault.shelf)
-        recorder = stack.enter_context(Recorder(opened.topic, opened.run, vault.leave))
+        # As each time is a look at all steps, there are not too many.
+        most = max(_LEAST_EVENTS, len(opened.works) // _MOST_MESSAGES)
+        recorder = stack.enter_context(Recorder(opened.topic, opened.run, vault.leave, most))
         vault.flush = recorder.flush
         pad = stack.enter_context(captured(every_level=every_level))
         for event in vault.left:
