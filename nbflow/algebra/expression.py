@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nbflow.algebra.decision import Decision
 from nbflow.errors import FlowError, quoted
+from nbflow.values.frozen import by_values
 from nbflow.values.kinds import ATOMS
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Missing:
 MISSING = Missing()
 
 
+@by_values
 @dataclass(frozen=True, slots=True, eq=False)
 class Const:
     """A value that was there when the flow was written."""

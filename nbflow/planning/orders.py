@@ -22,6 +22,7 @@ from nbflow.errors import TransferError, quoted
 from nbflow.planning.order import Keeping, Loop, Order, Ref, Shared, Work
 from nbflow.planning.plan import Plan
 from nbflow.record.recollection import Recollection
+from nbflow.values.kinds import ATOMS
 from nbflow.values.size import size_of
 from nbflow.values.transfer import Parcel, dumps_as_can_be
 
@@ -104,7 +105,7 @@ class Orders:
         writer = _Writer(self, number)
         order = writer.order()
         try:
-            return Parcel.of(order), tuple(writer.needed)
+            return Parcel.of(order, plain=writer.plain), tuple(writer.needed)
         except Exception as error:
             for each in order.works:
                 _blame(each, order)
@@ -168,6 +169,8 @@ class _Writer:
         self.number = number
         self.segment = orders.plan.segments[number]
         self.needed: dict[str, None] = {}
+        # Whether there is nothing of the user's in it but functions as bytes, and atoms.
+        self.plain = self.segment.region is None
         self._functions: dict[bytes, int] = {}
         above = [orders.plan.segments[each] for each in self.segment.upstream]
         # What blocks have left of a list comes as elements of the step itself.
@@ -200,6 +203,7 @@ class _Writer:
 
     def _memory(self) -> dict[int, Recollection]:
         segment, memory = self.segment, self.orders.past.memory
+        self.plain = self.plain and not memory
         found = {each: memory[each] for each in segment.positions if each in memory}
         if segment.region is not None and segment.lane is None:
             found = {n: each.within(segment.start, segment.stop) for n, each in found.items()}
@@ -245,8 +249,13 @@ class _Writer:
             return tuple([transformed(each, change) for each in parts]) if parts else ()
 
         def change(leaf: Expression) -> Any:
-            return self.orders.leaf(leaf, name, self.needed)
+            found = self.orders.leaf(leaf, name, self.needed)
+            if type(found) is Const and type(found.value) not in ATOMS:
+                self.plain = False
+            return found
 
+        if guard is not None or call.decision is not None or node.axis is not None:
+            self.plain = False
         if guard is not None:
             decision = replace(guard.decision, name=self.topology.names[guard.position])
             decider: Any = Ref(guard.position)

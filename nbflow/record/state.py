@@ -205,6 +205,11 @@ class RunState:
         return replace(self, steps=steps, undoable=undoable)
 
     def _settled(self, at: float) -> RunState:
+        # Those that come last mostly end last.
+        if self.rollback is None and not self.undoable:
+            for step in reversed(list(self.steps.values())):
+                if not step.status.final:
+                    return self
         statuses = {step.status for step in self.steps.values()}
         if self.rollback is not None:
             return self._rolled_back(at)

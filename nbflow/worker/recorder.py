@@ -11,6 +11,7 @@ from typing import Protocol
 from distributed import get_worker
 
 from nbflow.record.events import Event, Status
+from nbflow.store.kept import Kept
 from nbflow.values.transfer import PROTOCOL
 
 FLUSH_SECONDS = 0.05
@@ -38,6 +39,9 @@ class Recorder:
         Leaves events that say where results are kept where others find them too.
     most
         So many events are sent together: who hears of them works on them meanwhile.
+    patience
+        How many seconds of work may be lost with events that were sent and never heard:
+        those that say where results of less are kept are not left.
     """
 
     def __init__(
@@ -46,11 +50,14 @@ class Recorder:
         run: str,
         leave: Callable[[bytes], None] | None = None,
         most: int = 256,
+        patience: float = 0.0,
     ) -> None:
         self.topic = topic
         self.run = run
         self._leave = leave
         self._most = most
+        self._patience = patience
+        self._left = time.perf_counter()
         self.worker = get_worker()
         self.address = self.worker.address
         self._events: list[Event] = []
@@ -113,13 +120,22 @@ class Recorder:
                 events.append(Event(name, Status.RUNNING, at, attempt, self.address))
             if events:
                 packed = pickle.dumps(events, protocol=PROTOCOL)
-                if self._leave is not None and any(map(_has_kept, events)):
+                if self._leave is not None and self._is_worth_leaving(events):
                     self._leave(packed)
+                    self._left = time.perf_counter()
                 self.worker.log_event(self.topic, (self.run, packed))
 
+    def _is_worth_leaving(self, events: list[Event]) -> bool:
+        kept = [each for event in events for each in _kept_in(event)]
+        # What is in a file has taken longer than the event that says so.
+        if not kept or any(each.data is None for each in kept):
+            return bool(kept)
+        return time.perf_counter() - self._left >= self._patience
 
-def _has_kept(event: Event) -> bool:
-    return event.kept is not None or (event.elements is not None and bool(event.elements.kept))
+
+def _kept_in(event: Event) -> list[Kept]:
+    found = [] if event.elements is None else [each.kept for each in event.elements.kept]
+    return found if event.kept is None else [*found, event.kept]
 
 
 class _Flusher:

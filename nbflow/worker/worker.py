@@ -44,6 +44,8 @@ from nbflow.worker.vault import Vault
 
 # As Dask kills a worker that uses more than this share of its memory.
 _MEMORY_SHARE = 0.95
+# How much work may be lost, should nobody hear of small results that were kept.
+_PATIENCE_SECONDS = 0.02
 # How many events are sent together, though no time has passed.
 _LEAST_EVENTS = 200
 _MOST_MESSAGES = 8
@@ -90,7 +92,10 @@ def _computed(order: Parcel, inputs: tuple[Any, ...], trial: Trial | None) -> En
         results = Results([each for each in inputs if isinstance(each, Envelope)], vault.shelf)
         # As each time is a look at all steps, there are not too many.
         most = max(_LEAST_EVENTS, len(opened.works) // _MOST_MESSAGES)
-        recorder = stack.enter_context(Recorder(opened.topic, opened.run, vault.leave, most))
+        patience = _PATIENCE_SECONDS if _may_lose(opened) else 0.0
+        recorder = stack.enter_context(
+            Recorder(opened.topic, opened.run, vault.leave, most, patience)
+        )
         vault.flush = recorder.flush
         pad = stack.enter_context(captured(every_level=every_level))
         for event in vault.left:
@@ -99,6 +104,14 @@ def _computed(order: Parcel, inputs: tuple[Any, ...], trial: Trial | None) -> En
         opened = vault.order
         attempts = Attempts(opened, pad, stop, trial, vault)
         return _Task(opened, results, shared, recorder, attempts, vault).run()
+
+
+def _may_lose(order: Order) -> bool:
+    """Tell whether results are only kept where that pays, so that a few may be computed anew."""
+    if order.keeping is None or order.keeping.checkpoint is True:
+        return False
+    # A step of which its user has said so keeps its result whatever it costs; so do effects.
+    return not any(work.checkpoint is True or work.has_effect for work in order.works)
 
 
 def _opened(order: Parcel) -> Order:
