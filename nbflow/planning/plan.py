@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from nbflow.algebra.regions import Region, regions
 from nbflow.algebra.topology import Topology
 from nbflow.planning.cutter import Cutter
+from nbflow.planning.economy import economical
 from nbflow.planning.grouping import grouped
 from nbflow.planning.segment import Segment
 
@@ -34,7 +35,9 @@ class Plan:
     homes: tuple[tuple[int, ...], ...]
 
     @classmethod
-    def of(cls, topology: Topology, threads: int) -> Plan:
+    def of(
+        cls, topology: Topology, threads: int, seconds: Mapping[int, float] | None = None
+    ) -> Plan:
         """Cut a flow into segments.
 
         Parameters
@@ -43,6 +46,8 @@ class Plan:
             The flow, complete.
         threads
             How many steps the cluster can run at once; it decides the size of batches.
+        seconds
+            How long steps took before, by position, as far as that is known.
 
         Examples
         --------
@@ -57,7 +62,18 @@ class Plan:
             for group in grouped(topology):
                 cutter.place(group)
             known[threads] = cls(tuple(cutter.segments), tuple(cutter.homes))
-        return known[threads]
+        return known[threads]._economical(topology, threads, seconds) if seconds else known[threads]
+
+    def _economical(self, topology: Topology, threads: int, seconds: Mapping[int, float]) -> Plan:
+        segments = economical(topology, self.segments, seconds, threads)
+        if len(segments) == len(self.segments):
+            return self
+        homes: list[tuple[int, ...]] = [() for _ in topology.nodes]
+        for number, segment in enumerate(segments):
+            # What computes a block of a tree is no home of its step.
+            for position in () if segment.block is not None else segment.positions:
+                homes[position] = (*homes[position], number)
+        return Plan(tuple(segments), tuple(homes))
 
     @property
     def shares(self) -> bool:

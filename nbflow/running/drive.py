@@ -28,6 +28,7 @@ from nbflow.record.state import RunState, Shape, said_of_doubts
 from nbflow.running.cluster import is_own, own_again
 from nbflow.running.engine import Execution
 from nbflow.running.harvest import harvested
+from nbflow.running.pace import learn
 from nbflow.running.pulse import Pulse
 from nbflow.running.rollback import Rollback
 from nbflow.store.evidence import Evidence
@@ -222,7 +223,9 @@ class Drive:
         self._finish()
 
     def _finish(self) -> None:
-        """Remove what only a run that goes on needs."""
+        """Learn from the run, and remove what only a run that goes on needs."""
+        if self.execution is not None and self.execution.is_cut:
+            learn(self.topology, self.params, self.state)
         if self.store is None or not self.record.wait(timeout=30.0):
             return
         if self.state.status is not Status.INTERRUPTED and self.record.error is None:

@@ -35,6 +35,7 @@ from nbflow.record.stepstate import StepState
 from nbflow.running.cluster import slots_of
 from nbflow.running.dispatch import Dispatch
 from nbflow.running.ear import Ear
+from nbflow.running.pace import seconds_of
 from nbflow.store.reading import value_kept
 from nbflow.worker.desk import forget, install
 from nbflow.worker.envelope import Envelope, Results
@@ -81,6 +82,7 @@ class Execution:
         self.ended: Callable[[Execution], None] | None = None
         self.lost = False
         self.restarted = False
+        self.is_cut = False
         self._params = params
         self._keeping = keeping
         self._past = past
@@ -93,6 +95,10 @@ class Execution:
         slots = slots_of(client)
         if before is None:
             self.plan = Plan.of(topology, max(1, len(slots)))
+            self.is_cut = len(self.plan.segments) > 1
+            seconds = seconds_of(topology, params) if self.is_cut and past is None else None
+            if seconds:
+                self.plan = Plan.of(topology, max(1, len(slots)), seconds)
         else:
             self.plan, self._first = before[1].plan, before[1].first
         self._dispatch = Dispatch(topology, self.plan, client, slots, self._nonce)

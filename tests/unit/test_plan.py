@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -127,16 +128,30 @@ def test_batches_cover_all_and_never_grow(count: int, threads: int) -> None:
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, database=None)
-@given(tree=trees(), threads=st.integers(1, 8))
-def test_any_plan_computes_every_node_once_and_in_order(tree: Any, threads: int) -> None:
+@given(
+    tree=trees(),
+    threads=st.integers(1, 8),
+    known=st.lists(st.sampled_from([None, 0.0001, 0.004, 0.03, 2.0]), min_size=1, max_size=7),
+)
+def test_any_plan_computes_every_node_once_and_in_order(
+    tree: Any, threads: int, known: list[float | None]
+) -> None:
     flow: Flow = written(tree).flow
-    for variant in (flow, flow.options(fuse=False)):
+    for variant, times in ((flow, [None]), (flow.options(fuse=False), known), (flow, known)):
         topology = variant.topology
-        found = Plan.of(topology, threads)
+        seconds = {n: each for n, each in zip(range(len(topology.nodes)), cycle(times)) if each}
+        found = Plan.of(topology, threads, seconds)
         placed: Counter[int] = Counter()
         for number, segment in enumerate(found.segments):
             assert all(each < number for each in segment.upstream)
             reachable = {n for each in segment.upstream for n in found.segments[each].positions}
+            for unit in segment.units:
+                assert all(
+                    unit.index(each) < unit.index(position)
+                    for position in unit
+                    for each in topology.upstream[position]
+                    if each in unit
+                )
             for position in segment.positions:
                 assert number in found.homes[position]
                 before = set(segment.positions)
@@ -191,6 +206,67 @@ def test_elements_computed_again_are_added_to_a_plan() -> None:
     assert redrive.plan.segments[: redrive.first] == before.segments
     assert fresh[1].upstream == redrive.plan.homes[0]
     assert redrive.later == {1, 2}
+
+
+# Steps whose times are known
+
+
+def gathered(flow: Any, seconds: dict[str, float], threads: int = 2) -> list[set[str]]:
+    topology = flow._flow().topology
+    known = {topology.positions[name]: each for name, each in seconds.items()}
+    found = Plan.of(topology, threads, known).segments
+    return [{topology.names[each] for each in segment.positions} for segment in found]
+
+
+def test_quick_steps_travel_together() -> None:
+    flow = [one.s(1) >> two, one.s(2)] >> step(len)
+    assert len(cut(flow)) == 3
+    quick = dict.fromkeys(("one", "two", "one_2", "len"), 0.001)
+    assert gathered(flow, quick) == [{"one", "two", "one_2", "len"}]
+
+
+def test_what_is_slow_or_unknown_keeps_its_own_task() -> None:
+    flow = [one.s(1) >> two, one.s(2)] >> step(len)
+    quick = {"one": 0.001, "two": 0.001, "len": 0.001}
+    slow = {**quick, "one_2": 10.0}
+    for known in (quick, slow):
+        assert gathered(flow, known) == [{"one", "two"}, {"one_2"}, {"len"}]
+
+
+def test_quick_steps_on_both_sides_of_a_slow_one_stay_apart() -> None:
+    source = one.s(0)
+    flow = [source >> two, source >> one.s(), source >> step(abs)] >> step(len)
+    quick = dict.fromkeys(("one", "two", "len", "one_2"), 0.001)
+    assert gathered(flow, {**quick, "abs": 5.0}) == [{"one", "two", "one_2"}, {"abs"}, {"len"}]
+
+
+def test_wide_work_is_shared_rather_than_gathered() -> None:
+    flow = group(one.named(f"n{n}").s(n) for n in range(8))
+    assert len(gathered(flow, {f"n{n}": 0.04 for n in range(8)})) == len(cut(flow)) > 1
+    assert len(gathered(flow, {f"n{n}": 0.0004 for n in range(8)})) == 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"fuse": False},
+        {"retry": 2},
+        {"timeout": 5},
+        {"lock": "door"},
+        {"delay": 1},
+        {"effect": True},
+        {"priority": 3},
+        {"isolation": "process"},
+    ],
+)
+def test_what_may_wait_or_must_be_alone_is_not_gathered(options: dict[str, Any]) -> None:
+    flow = [one.s(1), two.options(**options).s(2)] >> step(len)
+    assert {"two"} in gathered(flow, {"one": 0.001, "two": 0.001, "len": 0.001})
+
+
+def test_members_of_a_capped_group_are_not_gathered() -> None:
+    flow = group([one.s(1), two.s(2)], max_concurrency=1) >> step(len)
+    assert len(gathered(flow, {"one": 0.001, "two": 0.001, "len": 0.001})) == len(cut(flow))
 
 
 # Trees
