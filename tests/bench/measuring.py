@@ -89,17 +89,18 @@ class Taken:
 def taken(job: Job, rounds: int) -> dict[str, Taken]:
     """Do a job in all its ways, in turn; the first round warms up and does not count."""
     found = {way.name: Taken() for way in job.ways}
+    if job.memory:
+        before = _resident()
+        for way in job.ways:
+            with Peak(before) as peak:
+                _once(job, way)
+            found[way.name].peak = peak.bytes
     for number in range(rounds + 1):
         for way in job.ways:
             if number <= way.rounds:
                 seconds = _once(job, way)
                 if number:
                     found[way.name].seconds.append(seconds)
-    if job.memory:
-        for way in job.ways:
-            with Peak() as peak:
-                _once(job, way)
-            found[way.name].peak = peak.bytes
     return found
 
 
@@ -123,20 +124,25 @@ def ratio(ours: Taken, theirs: Taken) -> float:
 
 
 class Peak:
-    """The most memory that this process and its children had together, above the start.
+    """The most memory that this process and its children had together, above a start.
 
     Memory that processes share is counted for each of them. A look every 10 ms may miss
     a short peak.
+
+    Parameters
+    ----------
+    start
+        How much they had before, in bytes: what others have left since counts too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: int) -> None:
         self.bytes = 0
+        self._start = start
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> Peak:
         gc.collect()
-        self._start = _resident()
         self._thread.start()
         return self
 
