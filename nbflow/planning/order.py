@@ -145,6 +145,9 @@ class Keeping:
         What the run says of results of which their steps say nothing.
     results
         Whether what the flow gives is kept in any case.
+    careful
+        Whether some step has an effect: then nothing that was kept is computed anew,
+        however quick it was, as it might give something else.
     """
 
     evidence: Evidence
@@ -152,6 +155,7 @@ class Keeping:
     epoch: int
     checkpoint: bool | str
     results: bool = False
+    careful: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -112,7 +112,14 @@ class Drive:
             return None
         evidence = Evidence(self.store, self.record.id)
         epoch = max(1, self.record.epoch)
-        return Keeping(evidence, self.store.id(), epoch, self.checkpoint, self.keeps_results)
+        return Keeping(
+            evidence,
+            self.store.id(),
+            epoch,
+            self.checkpoint,
+            self.keeps_results,
+            careful=has_effects(self.topology),
+        )
 
     def prepare(
         self, past: Past | None = None, before: tuple[Execution, Redrive] | None = None
@@ -450,6 +457,11 @@ def shapes(topology: Topology) -> dict[str, Shape]:
         total = axis.lineage[0].count if axis is not None else None
         found[name] = Shape(axis is not None, total, undoable)
     return found
+
+
+def has_effects(topology: Topology) -> bool:
+    """Tell whether a flow has a step that must not be repeated unknown to its user."""
+    return any(node.call.definition.options.has_effect for node in topology.nodes)
 
 
 def sinks(topology: Topology) -> list[int]:

@@ -32,7 +32,7 @@ from nbflow.record.state import RunState
 from nbflow.record.tenancy import mark
 from nbflow.running.clock import watch
 from nbflow.running.cluster import current_client
-from nbflow.running.drive import Drive, planned
+from nbflow.running.drive import Drive, has_effects, planned
 from nbflow.running.history import held, loaded
 from nbflow.running.interrupts import held_back, let_through
 from nbflow.running.run import Run, new_run_id, remember
@@ -159,7 +159,7 @@ class _Request:
         """Whether the run may begin before it is written down: nothing depends on that."""
         if self.archive is None or self.key is not None:
             return False
-        return not _has_effects(self.flow.topology)
+        return not has_effects(self.flow.topology)
 
     def planned(self) -> RunState:
         """Make the state of a run that has not begun."""
@@ -176,7 +176,7 @@ def _started(request: _Request) -> Run:
     journal = None if archive is None or late else archive.journal
     record = Record(state, journal, entering=late)
     if archive is None:
-        kept = passing_store(record) if _has_effects(topology) else None
+        kept = passing_store(record) if has_effects(topology) else None
         policy = False
     drive = Drive(topology, request.params, client, record, archive, policy, store=kept)
     drive.keeps_results = request.key is not None
@@ -303,17 +303,13 @@ def _archive(store: Any, topology: Topology, asked: bool) -> Archive | None:
     archive = Archive.of(store)
     problem = obstacle(archive)
     if problem is None:
-        if _has_effects(topology):
+        if has_effects(topology):
             _warn_of_claims(archive)
         return archive
-    if asked or store is not None or _has_effects(topology):
+    if asked or store is not None or has_effects(topology):
         raise StoreError(problem)
     warnings.warn(f"nothing is written down of this run: {problem}", RuntimeWarning, stacklevel=4)
     return None
-
-
-def _has_effects(topology: Topology) -> bool:
-    return any(node.call.definition.options.has_effect for node in topology.nodes)
 
 
 def _warn_of_claims(archive: Archive) -> None:

@@ -108,10 +108,11 @@ def _computed(order: Parcel, inputs: tuple[Any, ...], trial: Trial | None) -> En
 
 def _may_lose(order: Order) -> bool:
     """Tell whether results are only kept where that pays, so that a few may be computed anew."""
-    if order.keeping is None or order.keeping.checkpoint is True:
+    keeping = order.keeping
+    if keeping is None or keeping.checkpoint is True or keeping.careful:
         return False
-    # A step of which its user has said so keeps its result whatever it costs; so do effects.
-    return not any(work.checkpoint is True or work.has_effect for work in order.works)
+    # A step of which its user has said so keeps its result whatever it costs.
+    return not any(work.checkpoint is True for work in order.works)
 
 
 def _opened(order: Parcel) -> Order:
