@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import socket
@@ -79,6 +80,16 @@ class Lab:
         page.get_by_role("menuitem", name="Run", exact=True).click()
         page.get_by_text("Run All Cells", exact=True).click()
 
+    def end_kernels(self) -> None:
+        """End all kernels: what they still hold would be computed anew when a worker dies."""
+        with urllib.request.urlopen(f"{self.address}/api/kernels", timeout=30) as answer:
+            kernels = json.load(answer)
+        for each in kernels:
+            asked = urllib.request.Request(
+                f"{self.address}/api/kernels/{each['id']}", method="DELETE"
+            )
+            urllib.request.urlopen(asked, timeout=30).close()
+
     def saved(self, page: Any, name: str, wanted: str) -> str:
         """Save a notebook, and give it as it is on disk when it has what is wanted."""
         page.keyboard.press("Control+s")
@@ -106,7 +117,7 @@ def lab(tmp_path_factory, on_cluster):
         [
             *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"),
             *(f"--port={port}", f"--notebook-dir={root}", "--IdentityProvider.token="),
-            "--LabApp.extension_manager=readonly",
+            *("--LabApp.extension_manager=readonly", "--ServerApp.disable_check_xsrf=True"),
         ],
         env={**on_cluster, **folders},
         stdout=subprocess.DEVNULL,
@@ -152,7 +163,9 @@ def person(browser):
 
 
 @pytest.fixture
-def page(person):
+def page(person, request):
     page = person.new_page()
     yield page
     page.close()
+    if "lab" in request.fixturenames:
+        request.getfixturevalue("lab").end_kernels()
