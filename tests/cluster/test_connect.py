@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -200,12 +201,15 @@ def test_resources_bring_steps_where_they_are() -> None:
 def test_a_worker_that_dask_has_given_up_is_replaced(own_aside: None) -> None:
     # Dask gives one up that is not there 15 seconds after it has died, as it has died again.
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "1ms"}):
-        client = nbflow.connect(n_workers=1, threads_per_worker=1)
-        for _ in range(2):
-            [(address, pid)] = client.run(os.getpid).items()
-            os.kill(pid, signal.SIGKILL)
-            assert where.s().run().result() != pid
-            assert address not in client.scheduler_info()["workers"]
+        nbflow.connect(n_workers=1, threads_per_worker=1)
+        found: list[int] = []
+        for _ in range(3):
+            pid = where.s().run().result()
+            assert pid not in found
+            found.append(pid)
+            # Dask may just be about to end it.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def test_an_asynchronous_client_is_refused() -> None:
