@@ -7,10 +7,10 @@ gathered in one task. Deciding this is pure.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from nbflow.algebra.regions import contracted
 from nbflow.algebra.topology import Topology
 from nbflow.planning.segment import Segment
 
@@ -125,37 +125,19 @@ def _gathered(
         positions = sorted(p for number in cluster for p in segments[number].positions)
         upstream = dict.fromkeys(n for number in cluster for n in segments[number].upstream)
         made[cluster[0]] = Segment((tuple(positions),), tuple(upstream))
-    needs = {
-        number: {leader(each) for each in segment.upstream} - {number}
-        for number, segment in made.items()
-    }
-    places = {number: place for place, number in enumerate(_in_order(needs))}
-    ordered = sorted(made, key=places.__getitem__)
-    return [_moved(made[number], sorted(needs[number]), places) for number in ordered]
-
-
-def _in_order(needs: Mapping[int, set[int]]) -> list[int]:
-    """Order numbers so that each comes after those that it needs, and small ones first."""
-    left = {number: len(before) for number, before in needs.items()}
-    after: dict[int, list[int]] = {}
-    for number, before in needs.items():
-        for each in before:
-            after.setdefault(each, []).append(number)
-    ready = [number for number, count in left.items() if not count]
-    heapq.heapify(ready)
+    upstream_of = [segment.upstream for segment in segments]
+    ordered = [group[0] for group in contracted(range(len(segments)), upstream_of, leader)]
+    places = {number: place for place, number in enumerate(ordered)}
     found = []
-    while ready:
-        number = heapq.heappop(ready)
-        found.append(number)
-        for each in after.get(number, ()):
-            left[each] -= 1
-            if not left[each]:
-                heapq.heappush(ready, each)
+    for number in ordered:
+        needed = {places[leader(each)] for each in made[number].upstream} - {places[number]}
+        found.append(_moved(made[number], sorted(needed), places))
     return found
 
 
 def _moved(segment: Segment, upstream: list[int], places: Mapping[int, int]) -> Segment:
+    """Give a segment where others have other numbers."""
     lane = segment.lane
     if lane is not None:
         lane = replace(lane, queue=places[lane.queue])
-    return replace(segment, upstream=tuple(places[each] for each in upstream), lane=lane)
+    return replace(segment, upstream=tuple(upstream), lane=lane)

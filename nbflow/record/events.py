@@ -270,7 +270,6 @@ class ElementRecords:
         return parts
 
 
-@by_values
 @dataclass(frozen=True, slots=True)
 class Event:
     """One thing that happened to one step, or to the run as a whole.
@@ -341,6 +340,17 @@ class Event:
     element: int | None = None
     turn: Turn | None = None
     labels: Mapping[int, str] | None = None
+
+    @property
+    def results(self) -> list[Kept]:
+        """Where the results that it tells of are kept."""
+        found = [] if self.elements is None else [each.kept for each in self.elements.kept]
+        return found if self.kept is None else [self.kept, *found]
+
+    @property
+    def files(self) -> list[Kept]:
+        """Those of them that are in files of their own."""
+        return [each for each in self.results if each.data is None]
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Thousands travel at once; this is half the size and time of the default.

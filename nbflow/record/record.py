@@ -14,7 +14,6 @@ from nbflow.record.failure import with_sources
 from nbflow.record.minutes import opened, packed
 from nbflow.record.state import RunState
 from nbflow.record.turns import Resumed, RollingBack
-from nbflow.store.kept import Kept
 
 
 class Record:
@@ -175,7 +174,7 @@ class Record:
             self.id,
             self.epoch,
             packed(events) if data is None else data,
-            hashes=[(each.hash, each.nbytes) for event in events for each in kept_in(event)],
+            hashes=[(each.hash, each.nbytes) for event in events for each in event.files],
             status=str(status),
             ended=ended,
             done=self._written,
@@ -210,14 +209,6 @@ class Record:
         """Wait for the end of the run; tell whether it has come."""
         with self.changed:
             return self.changed.wait_for(lambda: self.settled, timeout)
-
-
-def kept_in(event: Event) -> list[Kept]:
-    """List the results in files that an event tells of."""
-    found = [event.kept] if event.kept is not None else []
-    if event.elements is not None:
-        found += [each.kept for each in event.elements.kept]
-    return [each for each in found if each.data is None]
 
 
 def _has_error(event: Event) -> bool:

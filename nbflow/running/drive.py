@@ -186,6 +186,8 @@ class Drive:
             self._interrupt(said_of_doubts(self.state.steps))
             return
         execution.close("the run ended without word of this step")
+        if execution.is_cut:
+            learn(self.topology, self.params, self.state)
         self._finish()
 
     def _begin_rollback(self) -> None:
@@ -230,9 +232,7 @@ class Drive:
         self._finish()
 
     def _finish(self) -> None:
-        """Learn from the run, and remove what only a run that goes on needs."""
-        if self.execution is not None and self.execution.is_cut:
-            learn(self.topology, self.params, self.state)
+        """Remove what only a run that goes on needs."""
         if self.store is None or not self.record.wait(timeout=30.0):
             return
         if self.state.status is not Status.INTERRUPTED and self.record.error is None:

@@ -46,6 +46,11 @@ from nbflow.worker.worker import here
 class Execution:
     """One time that a plan is driven on a cluster, from the first message to the last event.
 
+    Attributes
+    ----------
+    is_cut
+        Whether the flow is several tasks, unless its steps are known to be quick.
+
     Parameters
     ----------
     topology, params

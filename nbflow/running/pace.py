@@ -10,6 +10,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from nbflow.algebra.expression import Const, leaves, parts_of
+from nbflow.algebra.fingerprint import same_value
 from nbflow.algebra.topology import Topology
 from nbflow.record.events import Status
 from nbflow.record.state import RunState
@@ -17,13 +18,15 @@ from nbflow.values.kinds import ATOMS
 
 _MOST_FLOWS = 200
 _MOST_STEPS = 5_000
+# Nothing longer is held to tell flows apart.
+_LONGEST = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """How long steps took, and what they were called with."""
 
-    params: Mapping[str, Any]
+    params: dict[str, Any]
     seconds: Mapping[int, float]
 
 
@@ -40,7 +43,10 @@ def learn(topology: Topology, params: Mapping[str, Any], state: RunState) -> Non
     topology, params, state
         The flow, the values of its parameters, and the run.
     """
-    if state.status is not Status.COMPLETED or not 1 < len(topology.nodes) <= _MOST_STEPS:
+    if state.status is not Status.COMPLETED or len(topology.nodes) > _MOST_STEPS:
+        return
+    if not all(map(_is_small, params.values())):
+        # To compare with them, they would have to be held.
         return
     found = {}
     for position, name in enumerate(topology.names):
@@ -66,16 +72,13 @@ def seconds_of(topology: Topology, params: Mapping[str, Any]) -> Mapping[int, fl
     if known is None:
         key = _key(topology) if _of_codes else None
         known = _of_codes.get(key) if key is not None else None
-    if known is None or not _same(known.params, params):
+    if known is None or not same_value(known.params, dict(params)):
         return None
     return known.seconds
 
 
-def _same(mine: Mapping[str, Any], its: Mapping[str, Any]) -> bool:
-    return mine.keys() == its.keys() and all(
-        mine[name] is its[name] or (type(mine[name]) in ATOMS and mine[name] == its[name])
-        for name in mine
-    )
+def _is_small(value: Any) -> bool:
+    return type(value) in ATOMS and not (isinstance(value, str | bytes) and len(value) > _LONGEST)
 
 
 def _key(topology: Topology) -> tuple[Any, ...] | None:
@@ -95,7 +98,7 @@ def _key(topology: Topology) -> tuple[Any, ...] | None:
         for part in parts_of(node):
             for leaf in leaves(part):
                 if isinstance(leaf, Const):
-                    if type(leaf.value) not in ATOMS:
+                    if not _is_small(leaf.value):
                         return None
                     found.append((type(leaf.value), leaf.value))
     try:

@@ -20,7 +20,6 @@ from nbflow.journal.journal import Journal
 from nbflow.record.archive import Archive, is_url
 from nbflow.record.events import Event, Status
 from nbflow.record.minutes import opened
-from nbflow.record.record import kept_in
 from nbflow.record.tenancy import others
 from nbflow.running.harvest import events_of
 from nbflow.running.history import status_of
@@ -250,7 +249,7 @@ def _needs(journal: Journal, entry: Entry) -> dict[str, int]:
 
 
 def _kept(events: Iterable[Event]) -> dict[str, int]:
-    return {kept.hash: kept.nbytes for event in events for kept in kept_in(event)}
+    return {kept.hash: kept.nbytes for event in events for kept in event.files}
 
 
 # What is removed

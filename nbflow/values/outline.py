@@ -84,17 +84,13 @@ def cell(value: Any) -> Cell:
     (None, 3, '{1, 2}')
     """
     if _is_short(value):
-        return None if value != value else value  # noqa: PLR0124
+        return None if type(value) is float and math.isnan(value) else value
     return briefly(_cell, value)
 
 
 def _cell(value: Any) -> Cell:
     cls = type(value)
     try:
-        if cls is float:
-            return None if math.isnan(value) else value
-        if cls is bool or value is None or (cls is int and value.bit_length() <= 64):
-            return value  # type: ignore[no-any-return]
         if issubclass(cls, str):
             return clip(value)
         if cls is int or issubclass(cls, bytes | bytearray) or kind_of(cls) != "scalar":
@@ -106,7 +102,7 @@ def _cell(value: Any) -> Cell:
         if getattr(getattr(value, "dtype", None), "kind", "") in ("b", "i", "u", "f"):
             number = value.item()
             if type(number) in PLAIN:
-                return _cell(number)
+                return cell(number)
         return clip(_tidied(str(value), TEXT))
     except PASSING:
         raise

@@ -50,8 +50,7 @@ class Parcel:
         value
             What is packed.
         plain
-            Whether all its classes are nbflow's or Python's, for which pickle will do. It
-            takes a third of the time.
+            Whether all its classes are nbflow's or Python's, for which pickle will do.
 
         Raises
         ------
@@ -187,7 +186,7 @@ _INSTALLED = _installed_folders()
 _OURS = __name__.partition(".")[0]
 
 
-# Modules that are installed, or ours: what they are does not change while they are loaded.
+# Modules that are installed: what they are does not change while they are loaded.
 _foreign: dict[str, ModuleType] = {}
 
 

@@ -11,7 +11,6 @@ from typing import Protocol
 from distributed import get_worker
 
 from nbflow.record.events import Event, Status
-from nbflow.store.kept import Kept
 from nbflow.values.transfer import PROTOCOL
 
 FLUSH_SECONDS = 0.05
@@ -126,16 +125,11 @@ class Recorder:
                 self.worker.log_event(self.topic, (self.run, packed))
 
     def _is_worth_leaving(self, events: list[Event]) -> bool:
-        kept = [each for event in events for each in _kept_in(event)]
         # What is in a file has taken longer than the event that says so.
-        if not kept or any(each.data is None for each in kept):
-            return bool(kept)
-        return time.perf_counter() - self._left >= self._patience
-
-
-def _kept_in(event: Event) -> list[Kept]:
-    found = [] if event.elements is None else [each.kept for each in event.elements.kept]
-    return found if event.kept is None else [*found, event.kept]
+        if any(event.files for event in events):
+            return True
+        late = time.perf_counter() - self._left >= self._patience
+        return late and any(event.results for event in events)
 
 
 class _Flusher:
